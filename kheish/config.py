@@ -228,6 +228,15 @@ class ScheduleSettings(Settings):
     )  # fmt: skip
 
 
+class GoalSettings(Settings):
+    """Goals of sessions."""
+
+    on_restart: Literal["continue", "pause"] = Field(
+        default="continue",
+        description="pause: a restart of the daemon pauses active goals. A restore from a backup always does.",
+    )
+
+
 class Retention(Settings):
     """Retention of data other than history."""
 
@@ -281,6 +290,7 @@ class Config(Settings):
     recovery: Recovery = Field(default_factory=Recovery, description="Treatment of an ambiguous call at a restart.")
     backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
     schedules: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Firing of schedules.")
+    goals: GoalSettings = Field(default_factory=GoalSettings, description="Goals of sessions.")
     retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
     memory: Annotated[Memory, BeforeValidator(_memory)] = Field(
         default_factory=Memory, description="Memory across runs."

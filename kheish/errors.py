@@ -48,8 +48,7 @@ class SecretInArguments(Invalid):
 
 
 class FileRefused(Invalid):
-    """The error that a file of the state root is not a regular file, or too large; `reason` in `extra` continues the
-    sentence after its name."""
+    """The error that a file is not a regular one, or too large; `reason` in `extra` continues a sentence about it."""
 
     code, domain, title = "file_refused", "store", "The file cannot be read"
 
@@ -157,6 +156,10 @@ class TaskBlocked(Conflict):
 
 class TaskStateConflict(Conflict):
     code, domain, title = "task_state_conflict", "tasks", "The task's state does not allow this"
+
+
+class GoalStateConflict(Conflict):
+    code, domain, title = "goal_state_conflict", "goals", "The goal's state does not allow this"
 
 
 class FlowStateConflict(Conflict):

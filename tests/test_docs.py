@@ -223,6 +223,15 @@ def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
     assert "run_" in reader.type("kheish runs list --session reports --quiet")
 
 
+def test_that_goals_are_pursued_word_for_word(reader: Reader) -> None:
+    begin, steer = blocks("docs/goals.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "no_progress" in seen and "goal_" in seen and "suite" in seen.rpartition("no_progress")[2]
+    seen = reader.type(steer)
+    assert "is active" in seen and "is paused" in seen and "600000" in seen and "is removed" in seen
+
+
 def test_that_memory_works_word_for_word(reader: Reader) -> None:
     served(reader)
     write, shown, origin, proposals, commits, search = blocks("docs/memory.md")

@@ -55,6 +55,8 @@ def _is_work(method: str, noun: str, words: list[str]) -> bool:
     if words[-1] in ("check", "validate"):
         return True
     if noun in _WORK:
-        # An admin writes a Definition; operators work with it.
-        return method != "PUT" and not (noun in ("channels", "projects", "schedules") and len(words) <= 3)
+        # An admin writes a Definition; operators work with it. A goal is work of a session.
+        return (method != "PUT" or words[-1] == "goal") and not (
+            noun in ("channels", "projects", "schedules") and len(words) <= 3
+        )
     return False

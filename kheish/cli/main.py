@@ -33,6 +33,7 @@ COMMANDS = {
     "chat": ("chat", "chat", "Talk with an agent on the terminal."),
     "sessions": ("sessions", "sessions", "List, search, show, create, update, end, fork and delete sessions."),
     "tasks": ("tasks", "tasks", "List, create and change the tasks of a session."),
+    "goals": ("goals", "goals", "Show, set, pause, resume, raise and clear the goal of a session."),
     "mailbox": ("mailbox", "mailbox", "Post messages to agents, and list them."),
     "memory": ("memory", "memory", "Show and edit agents' memory; decide on proposals."),
     "agents": ("agents", "agents", "List, spawn and close agents."),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeGoal,
         ChangeTask,
         Closed,
         Commit,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
         FlowView,
         Found,
         FoundSession,
+        Goal,
+        GoalLimits,
         Grant,
         Instructions,
         JournalLine,
@@ -566,6 +569,33 @@ class AsyncFlows(AsyncFlowFollowing):
                 reply_targets=reply_targets,
             )
         )
+
+
+class AsyncGoals(AsyncResource):
+    """The operations of `goals`."""
+
+    async def clear(self, session: str) -> None:
+        """Remove the goal of a session."""
+        await self._send(requests.clear_goal(session))
+
+    async def get(self, session: str, *, at: str | None = None) -> Goal:
+        """Get the goal of a session, now or as of a commit."""
+        return await self._send(requests.get_goal(session, at=at))
+
+    async def put(
+        self,
+        session: str,
+        objective: str,
+        *,
+        completion: Sequence[str | Mapping[str, Any]] | None = None,
+        budget: GoalLimits | Json | None = None,
+    ) -> Goal:
+        """Set the goal of a session."""
+        return await self._send(requests.put_goal(session, objective, completion=completion, budget=budget))
+
+    async def update(self, session: str, *, idempotency_key: str | None = None, **changes: Unpack[ChangeGoal]) -> Goal:
+        """Change, pause or resume the goal, or raise its budget."""
+        return await self._send(requests.change_goal(session, idempotency_key=idempotency_key, **changes))
 
 
 class AsyncLogin(AsyncResource):
@@ -1317,6 +1347,11 @@ class AsyncKheish(AsyncConnection):
     def flows(self) -> AsyncFlows:
         """The operations of `flows`."""
         return AsyncFlows(self)
+
+    @cached_property
+    def goals(self) -> AsyncGoals:
+        """The operations of `goals`."""
+        return AsyncGoals(self)
 
     @cached_property
     def login(self) -> AsyncLogin:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeGoal,
         ChangeTask,
         Closed,
         Commit,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
         FlowView,
         Found,
         FoundSession,
+        Goal,
+        GoalLimits,
         Grant,
         Instructions,
         JournalLine,
@@ -193,6 +196,11 @@ def change_agent(agent_id: str, **changes: Unpack[AgentChanges]) -> Call[Agent]:
     return send("PATCH", f"/v1/agents/{quoted(agent_id)}", changes)
 
 
+def change_goal(session: str, *, idempotency_key: str | None = None, **changes: Unpack[ChangeGoal]) -> Call[Goal]:
+    """Change, pause or resume the goal, or raise its budget."""
+    return send("PATCH", f"/v1/sessions/{quoted(session)}/goal", changes, key=idempotency_key)
+
+
 def change_session(session_id: str, **changes: Unpack[SessionSettings]) -> Call[Session]:
     """Change settings for later work; null resets a setting."""
     return send("PATCH", f"/v1/sessions/{quoted(session_id)}", changes)
@@ -223,6 +231,11 @@ def check_permission(
         "/v1/permissions/check",
         given({"tool": tool, "arguments": arguments, "session_id": session_id, "session": session}),
     )
+
+
+def clear_goal(session: str) -> Call[None]:
+    """Remove the goal of a session."""
+    return remove(f"/v1/sessions/{quoted(session)}/goal")
 
 
 def close_agent(agent_id: str, *, cascade: bool | None = None, reason: str | None = None) -> Call[Closed]:
@@ -500,6 +513,11 @@ def get_definition_text(kind: str, name: str, *, at: str | None = None) -> Call[
 def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) -> Call[FlowView]:
     """Get one Flow, now or as of a commit."""
     return get(f"/v1/flows/{quoted(flow_id)}", query={"wait": wait, "at": at}, wait=wait)
+
+
+def get_goal(session: str, *, at: str | None = None) -> Call[Goal]:
+    """Get the goal of a session, now or as of a commit."""
+    return get(f"/v1/sessions/{quoted(session)}/goal", query={"at": at})
 
 
 def get_mail(agent: str, message: str) -> Call[PostedMessage]:
@@ -1003,6 +1021,21 @@ def put_definition(
 ) -> Call[Json]:
     """Create (201) or replace (200) a Definition."""
     return define("PUT", f"/v1/{quoted(kind)}/{quoted(name)}", content, if_match=if_match)
+
+
+def put_goal(
+    session: str,
+    objective: str,
+    *,
+    completion: Sequence[str | Mapping[str, Any]] | None = None,
+    budget: GoalLimits | Json | None = None,
+) -> Call[Goal]:
+    """Set the goal of a session."""
+    return send(
+        "PUT",
+        f"/v1/sessions/{quoted(session)}/goal",
+        given({"objective": objective, "completion": completion, "budget": budget}),
+    )
 
 
 def put_memory(

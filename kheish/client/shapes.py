@@ -411,6 +411,21 @@ class CapabilityScope(TypedDict):
     """Never these."""
 
 
+class ChangeGoal(TypedDict):
+    """Changes of a goal that is not complete; a field that is left out stays as it is."""
+
+    objective: NotRequired[str | None]
+    completion: NotRequired[list[str | Json] | None]
+    budget: NotRequired[GoalLimits | None]
+    """All limits, in place of those before. The usage stays."""
+    add_budget: NotRequired[GoalLimits | None]
+    """Amounts that are added to the limits. A goal at its budget continues."""
+    status: NotRequired[Literal["active", "paused"] | None]
+    """`paused`: no further run starts; `active`: the pause ends."""
+    reason: NotRequired[str | None]
+    """The reason of a pause."""
+
+
 class ChangeTask(TypedDict):
     """Changes of a task that has not ended; a field that is left out stays as it is."""
 
@@ -1018,6 +1033,83 @@ class FoundSession(TypedDict):
     match: NotRequired[Found | None]
 
 
+class Goal(TypedDict):
+    """The goal of a session."""
+
+    goal_id: str
+    session_id: str
+    objective: str
+    status: Literal["active", "paused", "budget_limited", "complete", "cleared"]
+    """`cleared` occurs only in the Record of a goal that was removed."""
+    why: str | None
+    """The reason of a pause or a limit: `no_progress`, `failures`, `cancelled`, `interrupted`, `restored`,
+    `restart`, `session_ended`, the name of a limit, or a person's or the agent's own words; of a complete goal,
+    the agent's."""
+    next: str | None
+    """The next step that the agent has declared."""
+    wait_until: str | None
+    """The time that the agent waits for."""
+    budget: GoalBudget
+    usage: GoalUsage
+    completion: list[str | Json]
+    """The requirement: the goal is complete when the agent claims it, and this is met."""
+    checks_ask: bool
+    """Whether an agent wrote `completion`, so that its commands are subject to the rules."""
+    run_id: str | None
+    """Its run that has not ended."""
+    runs: list[str]
+    """Its newest runs, oldest first."""
+    continuations: int
+    """The number of its runs."""
+    idle_runs: int
+    """Runs without progress, in a row."""
+    failures: int
+    """Failed runs, in a row."""
+    retry_at: str | None
+    """The time of the next run after a failed one."""
+    last_error: str | None
+    is_claimed: bool
+    """Whether the agent claims that it is complete, and the requirement is not checked yet."""
+    question_id: str | None
+    """The question that asks a person how to continue."""
+    set_by: str
+    created_at: str
+    completed_at: str | None
+    n: int
+
+
+class GoalBudget(TypedDict):
+    """The limits of a goal; null: no limit."""
+
+    tokens: int | None
+    cost_usd: float | None
+    wall_time: float | None
+    """Seconds in which its runs work."""
+
+
+class GoalLimits(TypedDict):
+    """Limits of a goal's whole usage; one that is left out is no limit."""
+
+    tokens: NotRequired[int | None]
+    """Input and output tokens."""
+    cost_usd: NotRequired[float | None]
+    """US dollars; the session's route needs a price."""
+    wall_time: NotRequired[float | str | None]
+    """The time in which its runs work: seconds, or a duration such as `2h`."""
+
+
+class GoalUsage(TypedDict):
+    """What a goal has used: its own runs, the session's other runs while it is not paused, and their agents."""
+
+    tokens: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """Null if no route has a price."""
+    wall_time: float
+    """The seconds in which runs worked, up to the last one that ended or began to wait."""
+
+
 class Grant(TypedDict):
     """A slot that a Definition refers to."""
 
@@ -1508,7 +1600,7 @@ class Question(TypedDict):
     run_id: str
     status: Literal["pending", "answered", "declined", "expired", "cancelled"]
     purpose: NotRequired[str]
-    """`tool`, or `ambiguous`: the daemon asks what happened to a call."""
+    """`tool`; `ambiguous`: the daemon asks what happened to a call; `goal`: how to continue with the session's goal."""
     questions: list[Asked]
     asked_at: str
     expires_at: str | None
@@ -2223,6 +2315,16 @@ class SessionSettings(TypedDict):
     session."""
     credential_scope: NotRequired[CredentialScope | None]
     """The routes, connectors and accounts that its runs use. Changes need an idle session."""
+
+
+class SetGoal(TypedDict):
+    """A goal. One that the session has, and that is not complete, keeps its usage."""
+
+    objective: str
+    """What is to be reached."""
+    completion: NotRequired[list[str | Json]]
+    """The requirement: texts, `{workspace_file}`, `{command}` or `{output_matches}`, as for a run."""
+    budget: NotRequired[GoalLimits | None]
 
 
 class Side(TypedDict):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeGoal,
         ChangeTask,
         Closed,
         Commit,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
         FlowView,
         Found,
         FoundSession,
+        Goal,
+        GoalLimits,
         Grant,
         Instructions,
         JournalLine,
@@ -566,6 +569,33 @@ class Flows(FlowFollowing):
                 reply_targets=reply_targets,
             )
         )
+
+
+class Goals(Resource):
+    """The operations of `goals`."""
+
+    def clear(self, session: str) -> None:
+        """Remove the goal of a session."""
+        self._send(requests.clear_goal(session))
+
+    def get(self, session: str, *, at: str | None = None) -> Goal:
+        """Get the goal of a session, now or as of a commit."""
+        return self._send(requests.get_goal(session, at=at))
+
+    def put(
+        self,
+        session: str,
+        objective: str,
+        *,
+        completion: Sequence[str | Mapping[str, Any]] | None = None,
+        budget: GoalLimits | Json | None = None,
+    ) -> Goal:
+        """Set the goal of a session."""
+        return self._send(requests.put_goal(session, objective, completion=completion, budget=budget))
+
+    def update(self, session: str, *, idempotency_key: str | None = None, **changes: Unpack[ChangeGoal]) -> Goal:
+        """Change, pause or resume the goal, or raise its budget."""
+        return self._send(requests.change_goal(session, idempotency_key=idempotency_key, **changes))
 
 
 class Login(Resource):
@@ -1311,6 +1341,11 @@ class Kheish(Connection):
     def flows(self) -> Flows:
         """The operations of `flows`."""
         return Flows(self)
+
+    @cached_property
+    def goals(self) -> Goals:
+        """The operations of `goals`."""
+        return Goals(self)
 
     @cached_property
     def login(self) -> Login:

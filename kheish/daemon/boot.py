@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from kheish.daemon import index_backfill
+from kheish.daemon import index_backfill, pausing
 from kheish.daemon.rows import row
 from kheish.domain import events, nouns, runs
 from kheish.domain.forks import fork as forks
@@ -305,8 +305,9 @@ async def paused(state: State, booted: Booted) -> None:
 
 
 async def pause_restored(state: State) -> None:
-    """Journal that a restored root starts paused; the mark stays until it takes over."""
+    """Journal that a restored root starts paused, and each goal with it; the mark stays until it takes over."""
     state.append(events.DaemonPaused(route=None).on())
+    await pausing.pause_goals(state, "restored")
     await state.durable()
     await asyncio.to_thread(restored.write, state.root, pending=False)
 

@@ -12,9 +12,10 @@ from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Entry, changed, frozen
 from kheish.domain.flows import view as flow_view
 from kheish.domain.flows.flow import Flow
+from kheish.domain.goals.goal import Goal
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
-from kheish.domain.spent import NOTHING
+from kheish.domain.spent import NOTHING, total
 from kheish.domain.turns import Turn
 from kheish.state.noun import Noun, always
 
@@ -140,7 +141,7 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
     ):
         if allowed is not None and spent >= allowed + granted.get(name, 0):
             return Exceeded(limit=name, allowed=float(allowed), spent=float(spent))
-    excess = _of_flow(flow) if flow is not None else None
+    excess = (_of_flow(flow) if flow is not None else None) or _of_goal(state, run)
     return excess or (_of_ancestors(state, agent) if agent is not None and agent.is_child else None)
 
 
@@ -151,6 +152,8 @@ def _of_ancestors(state: State, agent: Agent) -> Exceeded | None:
             excess = usage.exceeded(run.settings.limits, run.granted, usage.of_run(state, run))
             if excess is not None:
                 return Exceeded(limit=excess[0], allowed=excess[1], spent=excess[2], above=f"the run {run.run_id}")
+            if (excess_of_goal := _of_goal(state, run)) is not None:
+                return excess_of_goal
         budget = state.get(Session, above.session_id).settings["budget"] or {}
         tokens, cost = _spent_by_session(state, above.session_id, above)
         for name, spent in (("tokens", tokens), ("cost_usd", cost)):
@@ -158,6 +161,22 @@ def _of_ancestors(state: State, agent: Agent) -> Exceeded | None:
                 where = f"the session {above.session_id}"
                 return Exceeded(limit=name, allowed=float(budget[name]), spent=float(spent), above=where)
     return None
+
+
+def _of_goal(state: State, run: Run) -> Exceeded | None:
+    """Return the limit of a goal that its run has used up. A person grants more by raising the goal's budget, so that
+    the run fails without asking; the wrap-up run is beyond the budget."""
+    goal = state.find(Goal, run.session_id)
+    if goal is None or goal.run is None or goal.run.run_id != run.run_id or goal.run.purpose == "wrap_up":
+        return None
+    open_children = total(*(usage.unreported(state, id) for id in sorted(run.children)))
+    name = goal.usage.reached(goal.budget, open_children)
+    if name not in ("tokens", "cost_usd"):
+        return None  # the run has a timer of its own
+    used = total(goal.usage.spent, open_children)
+    amount = used.input_tokens + used.output_tokens if name == "tokens" else used.cost_usd or 0.0
+    allowed = getattr(goal.budget, name)
+    return Exceeded(limit=name, allowed=float(allowed), spent=float(amount), above=f"the goal of {run.session_id}")
 
 
 def _of_flow(flow: Flow) -> Exceeded | None:

@@ -95,12 +95,8 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
     route_id, model, route = _route(state, session, given)
     limits = narrowest(state.definitions.config, session, route, given.budget)
     in_dollars = limits.cost_usd is not None or (session.settings["budget"] or {}).get("cost_usd") is not None
-    if in_dollars and route.price is None and route.driver != "litellm":
-        raise Invalid(
-            f"A limit in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, or "
-            "limit tokens instead.",
-            errors=[Fault("/budget/cost_usd", "the route has no price")],
-        )
+    if in_dollars:
+        _check_price(route_id, route)
     persona = given.persona or session.settings["persona"]
     settings = RunSettings(
         route=route_id,
@@ -169,6 +165,21 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         retry_of=old["run_id"],
         key=key,
     )
+
+
+def check_priced(state: State, session: Session) -> None:
+    """Raise Invalid if a limit in US dollars is impossible: the session's route has no price. Raises as `submit`."""
+    route_id, _, route = _route(state, session, Input(session_id=session.session_id, items=(), actor=""))
+    _check_price(route_id, route)
+
+
+def _check_price(route_id: str, route: Route) -> None:
+    if route.price is None and route.driver != "litellm":
+        raise Invalid(
+            f"A limit in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, or "
+            "limit tokens instead.",
+            errors=[Fault("/budget/cost_usd", "the route has no price")],
+        )
 
 
 def _item_faults(items: tuple[Item, ...]) -> list[Fault]:

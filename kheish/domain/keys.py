@@ -48,6 +48,7 @@ FOLDED = (
     events.EvidenceAttached,
     events.ChildSpawned,
     events.TaskCreated,
+    events.GoalUpdated,
 )
 
 
@@ -66,6 +67,8 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
         case events.FlowStarted(idempotency=Idempotency() as used, flow_id=result):
             pass
         case events.TaskCreated(idempotency=Idempotency() as used, task_id=result):
+            pass
+        case events.GoalUpdated(idempotency=Idempotency() as used, goal_id=result):
             pass
         case events.EvidenceAttached(idempotency=Idempotency() as used, evidence_id=result):
             pass

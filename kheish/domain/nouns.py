@@ -25,6 +25,7 @@ from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.goals import goal as goals
 from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.memory import ledger as memory_ledger
 from kheish.domain.memory import proposals as memory_proposals
@@ -53,6 +54,7 @@ _NOUNS = (
     mailboxes.MAILBOX,
     agents.NOUN,
     flows.NOUN,
+    goals.NOUN,
     budgets.NOUN,
     keys.NOUN,
     playbooks.NOUN,

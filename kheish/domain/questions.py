@@ -21,7 +21,8 @@ Status = Literal["pending", "answered", "declined", "expired", "cancelled"]
 
 @frozen
 class Question:
-    """A set of questions as recorded in the journal. The `purpose` `ambiguous` asks what happened to a call."""
+    """A set of questions as recorded in the journal. The `purpose` `ambiguous` asks what happened to a call, `goal` how
+    to continue with a session's goal: no run waits for that, and the run it is about has ended."""
 
     question_id: str
     session_id: str
@@ -47,11 +48,12 @@ def fold(table: dict[str, Question], entry: Entry) -> Iterable[str]:
     """Fold an entry into the table and return the ids that changed."""
     match entry.event:
         case events.QuestionAsked() as event:
-            assert entry.session and entry.run
+            run_id = entry.run or event.run_id
+            assert entry.session and run_id
             table[event.question_id] = Question(
                 question_id=event.question_id,
                 session_id=entry.session,
-                run_id=entry.run,
+                run_id=run_id,
                 call_id=event.call_id,
                 questions=event.questions,
                 purpose=event.purpose,
@@ -85,7 +87,7 @@ class QuestionView(View):
     run_id: str
     status: Status
     purpose: str = "tool"
-    """`tool`, or `ambiguous`: the daemon asks what happened to a call."""
+    """`tool`; `ambiguous`: the daemon asks what happened to a call; `goal`: how to continue with the session's goal."""
     questions: tuple[QuestionItem, ...]
     asked_at: str
     expires_at: str | None
@@ -196,6 +198,9 @@ def late(view: Mapping[str, Any]) -> QuestionResolved:
 
 
 def _conclude(state: State, question: Question, event: events.QuestionAnswered) -> None:
+    if question.purpose == events.GOAL_QUESTION:
+        state.append(event.on(question.session_id, by=event.by))
+        return
     drafts = [event.on(question.session_id, question.run_id, by=event.by)]
     if approvals.settles(state, question.run_id, {question.question_id}):
         drafts.append(runs.step(state, question.run_id, events.RunRequeued(reason="question"), by=event.by))

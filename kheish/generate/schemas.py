@@ -71,7 +71,7 @@ def _records() -> Mapping[str, Model]:
     answers = {operation.path: operation.answer_model for operation in OPERATIONS if operation.method == "GET"}
     models = {}
     for noun in NOUNS:
-        ends = (f"/{noun.name}s", f"/{noun.name}s/{{{noun.name}_id}}")
+        ends = (f"/{noun.name}s", f"/{noun.name}", f"/{noun.name}s/{{{noun.name}_id}}")
         shown = [model for path, model in answers.items() if path.endswith(ends) and model is not None]
         if shown and (noun.record or noun.filed):
             models[f"{noun.name}-record"] = shown[-1]

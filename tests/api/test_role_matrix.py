@@ -27,7 +27,7 @@ LOOK = (
     "list_playbooks get_playbook playbook_history list_schedules get_schedule schedule_history schedule_next "
     "schedule_fires list_agents get_agent agent_tree agent_quotas "
     "list_worktrees get_worktree list_mail get_mail get_task task_output "
-    "list_memory get_memory memory_history list_proposals get_proposal session_memory"
+    "get_goal list_memory get_memory memory_history list_proposals get_proposal session_memory"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook validate_schedule"
 WORK = (
@@ -35,7 +35,7 @@ WORK = (
     "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence "
     "trigger_schedule pause_schedule resume_schedule "
     "spawn_agent explain_spawn change_agent close_agent change_worktree steer_run post_mail ack_mail redeliver_mail "
-    "create_task change_task stop_task"
+    "create_task change_task stop_task put_goal change_goal clear_goal"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "

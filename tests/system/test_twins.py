@@ -49,6 +49,7 @@ def filled(daemon: Daemon) -> dict[str, str]:
     client.secrets.put("deploy", "a-value")
     client.tokens.create("ann", "reader")
     client.schedules.put("one", {"cron": "0 0 1 1 *", "start": {"session": "s", "input": {"content": "go"}}})
+    client.goals.put("s", "go on")
     client.memory.put("shared", "-", "a.md", "A note.")
     agent = run.data["agent_id"]
     return {

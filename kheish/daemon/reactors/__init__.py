@@ -10,6 +10,7 @@ from kheish.daemon.reactors.clearing import Clearing
 from kheish.daemon.reactors.expiry import Expiry
 from kheish.daemon.reactors.files import Files
 from kheish.daemon.reactors.flows import Flows
+from kheish.daemon.reactors.goals import Goals
 from kheish.daemon.reactors.mailboxes import Mailboxes
 from kheish.daemon.reactors.memory import Memory
 from kheish.daemon.reactors.redaction import Redaction
@@ -47,6 +48,7 @@ def make(
         Agents(state, agent.worktrees, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),
         Mailboxes(state, damaged=problems.damaged),
+        Goals(state, damaged=problems.damaged),
         Memory(memory),
         Files(answers, inbox),
         Expiry(state),

@@ -16,6 +16,7 @@ from kheish.domain.events.agents import *
 from kheish.domain.events.auth import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
+from kheish.domain.events.goals import *
 from kheish.domain.events.mailboxes import *
 from kheish.domain.events.memory import *
 from kheish.domain.events.models import *

@@ -106,8 +106,9 @@ class QuestionAsked(Event):
     question_id: str
     call_id: str
     questions: tuple[QuestionItem, ...]
-    purpose: str = "tool"  # tool | ambiguous: a call that may or may not have happened
+    purpose: str = "tool"  # tool | ambiguous: a call that may or may not have happened | goal: how to continue
     expires_at: str | None = None
+    run_id: str | None = None  # the run that it is about, where no run waits for the answer
 
 
 @frozen

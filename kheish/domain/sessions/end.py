@@ -12,6 +12,8 @@ from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Entry, SessionDeleted, SessionEnded
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows.flow import Flow
+from kheish.domain.goals import goal as goals
+from kheish.domain.goals import verbs as goal_verbs
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks import task as tasks
@@ -66,7 +68,8 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
     for run in live:
         stop = runs.cancel if run.status == Status.QUEUED else runs.interrupt
         stop(state, run.run_id, by=by, reason=reason or "the session ends")
-    state.append(SessionEnded(reason=reason).on(session_id, by=by))
+    withdrawn = goal_verbs.withdraw(goals.find(state, session_id), by)
+    state.append(*withdrawn, SessionEnded(reason=reason).on(session_id, by=by))
     return state.get(Session, session_id)
 
 
@@ -87,6 +90,8 @@ def delete(state: State, session_id: str, *, by: str) -> Entry:
             f"({', '.join(live[:3])}); end it (`kheish sessions end --force`), and delete it when they have stopped.",
             run_id=live[0],
         )
+    if withdrawn := goal_verbs.withdraw(goals.find(state, session_id), by):
+        state.append(*withdrawn)
     event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)
     entry = state.append(event.on(by=by))[0]
     state.forget(session_id, tombstone(entry))

@@ -60,6 +60,7 @@ class Session:
     parking: frozenset[str] = field(default_factory=frozenset)  # live runs that yield the slot while they wait
     n: int = 0
     tainted_by: str | None = None  # what brought untrusted network content in: a tool, or an agent's message
+    giving_way: str | None = None  # a queued run of the session's goal: each other run goes first
 
     @property
     def status(self) -> Status:
@@ -171,11 +172,11 @@ def _fold_queue(old: Session, entry: Entry) -> dict[str, Any]:
     assert run is not None
     rest = tuple(id for id in old.queued if id != run)
     match entry.event:
-        case events.RunSubmitted(settings=settings):
+        case events.RunSubmitted(settings=settings, run_kind=kind):
             parks = {run} if settings.while_waiting == "park" else set()
-            return {"queued": (*old.queued, run), "parking": old.parking | parks}
+            return {**_enqueue(old, run, kind), "parking": old.parking | parks}
         case events.RunStarted() | events.RunResumed():
-            return {"active": run, "queued": rest}
+            return {"active": run, "queued": rest, "giving_way": _other(old, run)}
         case events.RunWaiting(status=status):
             gives_way = run in old.parking or status == "waiting_for_agent"
             return {"active": None} if gives_way and old.active == run else {}
@@ -183,7 +184,19 @@ def _fold_queue(old: Session, entry: Entry) -> dict[str, Any]:
             return {} if old.active == run else {"queued": (run, *rest)}
         case _:  # an ending event
             active = None if old.active == run else old.active
-            return {"active": active, "queued": rest, "parking": old.parking - {run}}
+            return {"active": active, "queued": rest, "parking": old.parking - {run}, "giving_way": _other(old, run)}
+
+
+def _enqueue(old: Session, run: str, kind: str) -> dict[str, Any]:
+    """Return the queue with a new run: at its end, but before a run of the goal that has not started."""
+    if kind == events.CONTINUATION:
+        return {"queued": (*old.queued, run), "giving_way": run}
+    at = old.queued.index(old.giving_way) if old.giving_way in old.queued else len(old.queued)
+    return {"queued": (*old.queued[:at], run, *old.queued[at:])}
+
+
+def _other(old: Session, run: str) -> str | None:
+    return None if old.giving_way == run else old.giving_way
 
 
 @frozen

@@ -1,0 +1,169 @@
+"""The goal of a session by HTTP: get, set, change (pause, resume, raise), clear."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from falcon.asgi import Request, Response
+from pydantic import Field
+
+from kheish.api import at_revision, views
+from kheish.api.http import media
+from kheish.api.http.bodies import Body, Few, Reason
+from kheish.api.http.operation import bind, delete, get, patch, put
+from kheish.api.services import Services
+from kheish.domain import intake, keys
+from kheish.domain.events import Draft, GoalBudget
+from kheish.domain.goals import goal as goals
+from kheish.domain.goals import verbs
+from kheish.domain.goals.goal import Goal, GoalView
+from kheish.domain.goals.verbs import Wanted
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
+from kheish.errors import NotFound
+from kheish.runtime import judging
+
+Objective = Annotated[str, Field(min_length=1, max_length=verbs.OBJECTIVE_CHARACTERS)]
+Completion = Annotated[list[Annotated[str, Field(max_length=20_000)] | Few], Field(max_length=100)]
+Seconds = Annotated[float, Field(ge=1)] | Annotated[str, Field(max_length=20)]
+
+
+class GoalLimits(Body):
+    """Limits of a goal's whole usage; one that is left out is no limit."""
+
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Input and output tokens."""
+    cost_usd: Annotated[float, Field(gt=0)] | None = None
+    """US dollars; the session's route needs a price."""
+    wall_time: Seconds | None = None
+    """The time in which its runs work: seconds, or a duration such as `2h`."""
+
+
+class SetGoal(Body):
+    """A goal. One that the session has, and that is not complete, keeps its usage."""
+
+    objective: Objective
+    """What is to be reached."""
+    completion: Completion = Field(default_factory=list)
+    """The requirement: texts, `{workspace_file}`, `{command}` or `{output_matches}`, as for a run."""
+    budget: GoalLimits | None = None
+
+
+class ChangeGoal(Body):
+    """Changes of a goal that is not complete; a field that is left out stays as it is."""
+
+    objective: Objective | None = None
+    completion: Completion | None = None
+    budget: GoalLimits | None = None
+    """All limits, in place of those before. The usage stays."""
+    add_budget: GoalLimits | None = None
+    """Amounts that are added to the limits. A goal at its budget continues."""
+    status: Literal["active", "paused"] | None = None
+    """`paused`: no further run starts; `active`: the pause ends."""
+    reason: Reason | None = None
+    """The reason of a pause."""
+
+
+class Goals:
+    """The resource of `/v1/sessions/{session_id}/goal`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
+
+    async def get_goal(self, req: Request, resp: Response, session_id: str) -> None:
+        """Answer with the goal, now or as of a commit (`?at=`)."""
+        if (rev := req.context.query.get("at")) is not None:
+            doc = await at_revision.document(self._services, resp, Goal, session_id, rev)
+        else:
+            await views.document(self._state, Session, session_id)  # raises NotFound that names the session
+            doc = await views.document(self._state, Goal, session_id)
+        if doc["status"] == "cleared":
+            raise NotFound(f"The session {session_id!r} has no goal.")
+        media.send(resp, doc)
+
+    async def put_goal(self, req: Request, resp: Response, session_id: str) -> None:
+        """Set the goal (201), or replace it (200)."""
+        body = await media.read(req, SetGoal)
+        wanted = await _wanted(body)
+        async with self._state.using(session_id):
+            is_new = not _is_open(goals.find(self._state, session_id))
+            self._check_price(session_id, wanted)
+            drafts = verbs.set_goal(self._state, session_id, wanted, by=req.context.principal)
+            self._state.append(*drafts)
+            await self._answer(resp, session_id, status=201 if is_new else 200)
+
+    async def change_goal(self, req: Request, resp: Response, session_id: str) -> None:
+        """Change, pause or resume the goal, or raise its budget."""
+        body = await media.read(req, ChangeGoal)
+        request = media.idempotency(req, body, f"sessions/{session_id}/goal")
+        wanted = await _wanted(body)
+        async with self._state.using(session_id):
+            key = await keys.known(self._state, request)
+            if keys.earlier(self._state, key) is None:
+                self._check_price(session_id, wanted)
+                add = _limits(body.add_budget) or GoalBudget()
+                by = req.context.principal
+                sent = keys.sent(key)
+                drafts = verbs.change(self._state, session_id, wanted, add, by=by, key=sent)
+                drafts += self._moved(session_id, body, drafts, by=by)
+                if drafts:  # a goal that is so already stays as it is
+                    self._state.append(*drafts)
+            await self._answer(resp, session_id)
+
+    async def clear_goal(self, req: Request, resp: Response, session_id: str) -> None:
+        """Remove the goal (204); its run that has not ended continues to its end."""
+        async with self._state.using(session_id):
+            self._state.append(*verbs.clear(self._state, session_id, by=req.context.principal))
+            n = self._state.n
+            await self._state.durable()
+        resp.status = "204 No Content"
+        resp.set_header(media.EVENT, str(n))
+
+    # --- shared -------------------------------------------------------------------------------------------------------
+
+    def _moved(self, session_id: str, body: ChangeGoal, drafts: list[Draft], *, by: str) -> list[Draft]:
+        """Return the drafts of a pause or its end, after those that change the goal in the same group."""
+        if body.status == "paused":
+            return verbs.pause(self._state, session_id, body.reason or "a person paused it", by=by)
+        return verbs.resume(self._state, session_id, drafts, by=by) if body.status == "active" else []
+
+    def _check_price(self, session_id: str, wanted: Wanted) -> None:
+        if wanted.budget is not None and wanted.budget.cost_usd is not None:
+            intake.check_priced(self._state, sessions.accepting(self._state, session_id))
+
+    async def _answer(self, resp: Response, session_id: str, status: int = 200) -> None:
+        doc, n = views.of(self._state, verbs.get(self._state, session_id)), self._state.n
+        await self._state.durable()
+        media.send(resp, doc, status=status, n=n)
+
+
+def _is_open(goal: Goal | None) -> bool:
+    return goal is not None and goal.status in goals.OPEN
+
+
+def _limits(given: GoalLimits | None) -> GoalBudget | None:
+    if given is None:
+        return None
+    return GoalBudget(tokens=given.tokens, cost_usd=given.cost_usd, wall_time=verbs.seconds(given.wall_time))
+
+
+async def _wanted(body: SetGoal | ChangeGoal) -> Wanted:
+    """Return what a caller sets, with the schemas of its requirement checked off the event loop. Raises Invalid."""
+    required = tuple(body.completion) if body.completion is not None else None
+    if required:
+        verbs.read_completion(required)
+        await judging.run(verbs.check_schemas, required)
+    return Wanted(objective=body.objective, completion=required, budget=_limits(body.budget))
+
+
+ONE = "/v1/sessions/{session_id}/goal"
+OPERATIONS = bind(
+    Goals,
+    get(ONE, Goals.get_goal, "Get the goal of a session, now or as of a commit.", GoalView, at_revision.AT,
+        problems=(404,)),
+    put(ONE, Goals.put_goal, "Set the goal of a session.", SetGoal, GoalView, problems=(404, 409)),
+    patch(ONE, Goals.change_goal, "Change, pause or resume the goal, or raise its budget.", ChangeGoal, GoalView,
+          problems=(404, 409), key=True),
+    delete(ONE, Goals.clear_goal, "Remove the goal of a session.", problems=(404,)),
+)  # fmt: skip
