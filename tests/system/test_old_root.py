@@ -29,6 +29,7 @@ NOT_RECORDED = (
     "/v1/sessions/s/tasks/t/output",
     *(f"/v1/memory{rest}" for rest in ("", "/proposals", "/proposals/p", "/shared/-/a.md", "/shared/-/a.md/history")),
     *(f"/v1/schedules{rest}" for rest in ("", "/s", "/s/history", "/s/next", "/s/fires")),
+    "/v1/sessions/s/goal",
     "/v1/sessions/s/memory",
 )
 #: `since`: when this daemon first saw a problem; `message`: prose, whose wording may improve; `problem_id`: its digest

@@ -7,6 +7,7 @@ a restart as live. It starts after the mailboxes and before the worker, so that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,7 @@ from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.spawning import spawn
 from kheish.domain import events
 from kheish.domain.goals import advance
-from kheish.errors import Damaged, InsufficientStorage, NotFound, StoreFailed
+from kheish.errors import Damaged, InsufficientStorage, NotFound, StoreFailed, Unavailable
 from kheish.state.encoding import Recorded
 from kheish.state.state import State
 
@@ -54,6 +55,8 @@ class Goals(Reactor):
         await self._take_up_all()
 
     async def _take_up_all(self) -> None:
+        with contextlib.suppress(Unavailable):  # what is not in the index by then is heard of
+            await self._state.caught_up(timeout=60)
         statuses = ("active", "budget_limited")
         for session_id in await asyncio.to_thread(self._state.index.sessions_with, "goal", statuses):
             await self._take_up(session_id)

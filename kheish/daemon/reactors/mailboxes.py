@@ -116,17 +116,26 @@ class Mailboxes(Reactor):
                 async with pins.thing(self._state, Message, key):
                     letters.expire(self._state, key, now)
         if not keys:
-            far = ids.stamp(ids.seconds_of("9999-01-01T00:00:00Z"))
-            self._may_expire = bool(await asyncio.to_thread(self._state.index.overdue, "message", far))
+            far, is_left = ids.stamp(ids.seconds_of("9999-01-01T00:00:00Z")), True
+            self._may_expire = False  # before the wait, in which another such message may be heard
+            try:
+                await self._state.caught_up()
+                is_left = bool(await asyncio.to_thread(self._state.index.overdue, "message", far))
+            finally:
+                self._may_expire |= is_left
 
     async def _tell(self) -> None:
         """Post a notice to each sender of a dead letter that has none."""
-        self._has_untold = False
-        await self._state.caught_up()
-        page = await asyncio.to_thread(self._state.index.things, "message", limit=_PAGE, statuses=(UNTOLD,))
-        for doc in page.items:
-            await self._tell_sender(doc["session_id"], f"{doc['session_id']}/{doc['message_id']}", doc["from_session"])
-        self._has_untold |= page.next_cursor is not None
+        self._has_untold, is_left = False, True
+        try:
+            await self._state.caught_up()
+            page = await asyncio.to_thread(self._state.index.things, "message", limit=_PAGE, statuses=(UNTOLD,))
+            for doc in page.items:
+                key = f"{doc['session_id']}/{doc['message_id']}"
+                await self._tell_sender(doc["session_id"], key, doc["from_session"])
+            is_left = page.next_cursor is not None
+        finally:
+            self._has_untold |= is_left
 
     async def _tell_sender(self, session_id: str, key: str, sender: str) -> None:
         async with contextlib.AsyncExitStack() as used:
