@@ -12,7 +12,7 @@ from kheish.domain.events import Entry, Item, ModelCall, Text, frozen
 
 @frozen
 class Message:
-    """A message. `seq` is its position; `source` is the entry that its content comes from.
+    """A message. `seq` is its position; `source` is the entry from which a reader rebuilds it.
 
     `ended` marks a run that did not complete; its text is the way it ended: failed, cancelled, interrupted. For a
     summary, `is_error` means that no model could write it.
@@ -80,8 +80,10 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
             add(Message(role="user", items=items, **{**at, "source": source}))
         case events.RunCancelled() | events.RunFailed() | events.RunInterrupted():
             conversation.inputs.pop(run, None)
-            if any(message.run_id == run for message in reversed(conversation.messages)):
-                add(Message(role="ended", text=event.kind.partition(".")[2], **at))
+            last = next((message for message in reversed(conversation.messages) if message.run_id == run), None)
+            if last is not None:
+                # A reader that began after the run's messages would omit its end, so the end needs the last of them.
+                add(Message(role="ended", text=event.kind.partition(".")[2], **{**at, "source": last.source}))
         case events.ModelResponded(text=text, calls=calls, opaque=opaque):
             add(Message(role="assistant", text=text, calls=calls, opaque=opaque, **at))
         case events.ToolFinished(call_id=call_id, content=content, is_error=is_error) if not is_check(call_id):

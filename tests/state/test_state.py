@@ -188,6 +188,17 @@ def test_a_checkpoint_every_500_entries_and_at_each_compaction(p: Played) -> Non
     assert table(p.reloaded("s")) == table(p.state.sessions["s"])
 
 
+def test_an_end_stays_when_a_compaction_covers_the_rest_of_its_run(p: Played) -> None:
+    p.move(p.submit_run("first").run_id, events.RunStarted(), events.RunInterrupted())
+    run = p.submit_run("second")
+    p.move(run.run_id, events.RunStarted())
+    first, end, second = p.state.table(Conversation, "s")["s"].messages
+    assert (first.role, end.role, second.role) == ("user", "ended", "user")
+    p.move(run.run_id, events.ContextCompacted(summary="the first input", covers=first.seq))
+    assert [one.role for one in p.state.table(Conversation, "s")["s"].messages] == ["summary", "ended", "user"]
+    assert table(p.reloaded("s")) == table(p.state.sessions["s"])
+
+
 def test_a_checkpoint_does_not_hold_the_messages(p: Played) -> None:
     run = p.submit_run("a very particular sentence")
     p.move(run.run_id, events.RunStarted(), events.ModelResponded(turn=0, text="another particular sentence"))
