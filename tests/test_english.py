@@ -97,12 +97,16 @@ _PROPERTIES = {"property", "cached_property", "setter"}
 def offences(text: str) -> Iterator[tuple[int, str]]:
     """The line and the fault of each docstring and message that breaks a rule."""
     tree = ast.parse(text)
-    docstrings = set()
+    docstrings, of_functions = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            of_functions.add(node.body[0].value)  # type: ignore[attr-defined]  # it has a docstring
             yield from ((node.lineno, f"{node.name}: {fault}") for fault in opening_faults(node))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             docstrings.add(node.value)
+    for node in docstrings - of_functions:
+        if _QUESTIONS.match(str(node.value)):
+            yield node.lineno, f"begins with {str(node.value)[:30]!r}, not with a noun"
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and (node in docstrings or is_prose(node)):
             said = " ".join(node.value.split())
@@ -175,7 +179,9 @@ def test_docstrings_begin_with_a_verb_and_no_text_has_a_banned_word(folder: str)
         ('def read():\n    """Return the text, for whoever\n    asks."""', "'whoever'"),
         ('class A:\n    """A file that somebody changed."""', "'somebody'"),
         ('raise ValueError(f"the run {id} goes on without it")', "'goes on'"),
-        ('x: int\n"""Why; the agent is told it."""', "'is told'"),
+        ('x: int\n"""A text; the agent is told it."""', "'is told'"),
+        ('class A:\n    """What a caller sets."""', "not with a noun"),
+        ('class A:\n    b: int\n    """How many there are."""', "not with a noun"),
     ],
 )
 def test_an_offence_is_found(code: str, fault: str) -> None:

@@ -43,7 +43,7 @@ class SetGoal(Body):
     """A goal. One that the session has, and that is not complete, keeps its usage."""
 
     objective: Objective
-    """What is to be reached."""
+    """The result that the agent works for."""
     completion: Completion = Field(default_factory=list)
     """The requirement: texts, `{workspace_file}`, `{command}` or `{output_matches}`, as for a run."""
     budget: GoalLimits | None = None

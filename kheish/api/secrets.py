@@ -33,7 +33,7 @@ class Secret(Answer):
     """The version of the value, from 1."""
     created_at: str
     value_at: str
-    """When the value was set."""
+    """The time at which the value was set."""
     updated_by: str
     recipients: list[str]
     """The recipients that can decrypt it; empty for a file that a person made."""

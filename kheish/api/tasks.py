@@ -50,7 +50,7 @@ class ChangeTask(Body):
     title: Title | None = None
     """Unique among the session's active tasks."""
     description: Text | None = None
-    """What is to be done, and when it is done."""
+    """The work, and the condition under which it is done."""
     status: TaskStatus | None = None
     """`completed`, `failed` and `cancelled` are final."""
     block_kind: BlockKind | None = None
@@ -62,7 +62,7 @@ class ChangeTask(Body):
     metadata: dict[str, Any] | None = None
     """The caller's own data; 16 KiB at most."""
     output: Text | None = None
-    """What came of it."""
+    """The result."""
 
 
 class CreateTask(ChangeTask):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,7 +31,7 @@ class WaitsForPerson(KheishError):
     status, code, domain, exit_code, title = 0, "waits_for_person", "runs", WAITS, "The run waits for a person"
 
 
-class Followed:
+class Followed(ABC):
     """The base of things that are followed; `noun` is in messages, `group` has their commands."""
 
     noun: ClassVar[str]
@@ -50,7 +51,7 @@ class Followed:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a person, as last read."""
+        """Return whether it waits for a person, as last read."""
         return self.status in ("waiting_for_approval", "waiting_for_question", "waiting", "blocked")
 
     @property
@@ -60,25 +61,25 @@ class Followed:
             return WAITS
         return 1 if self.status in ("failed", "cancelled", "interrupted") else 0
 
+    @abstractmethod
     def events(self, after: int) -> Iterator[Event]:
         """Yield its events after a number, up to its end; then set `data`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refresh(self) -> None:
         """Set `data` to how it is now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def asking_run(self) -> Run | None:
         """Return the run with the decisions that can be prompted for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def waits(self) -> WaitsForPerson:
         """Return the error for a waiting thing, with the commands that resolve it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ending(self) -> Iterator[str]:
         """Yield the lines below the status at the end."""
-        raise NotImplementedError
 
 
 class FollowedRun(Followed):

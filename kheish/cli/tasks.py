@@ -86,7 +86,7 @@ def stop(settings: Settings, session: str, task: str, reason: str | None) -> Non
 @tasks.command()
 @SESSION
 @click.argument("title")
-@click.option("--description", help="What is to be done.")
+@click.option("--description", help="The work.")
 @click.option("--owner", metavar="AGENT", help="The agent that does it; it gets a message.")
 @click.option("--blocked-by", metavar="TASK", multiple=True, help="A task that comes first; may be repeated.")
 @click.option("--idempotency-key", metavar="KEY", help="Create at most once per key.")

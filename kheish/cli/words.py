@@ -23,7 +23,7 @@ class Words:
 
     @property
     def begun(self) -> bool:
-        """Whether a part of an unfinished answer was shown."""
+        """Return whether a part of an unfinished answer was shown."""
         return bool(self._shown)
 
     def breaks_off(self, frame: Mapping[str, Any]) -> bool:

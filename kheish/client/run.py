@@ -43,7 +43,7 @@ class RunFacts:
 
     @property
     def done(self) -> bool:
-        """Whether the run is final."""
+        """Return whether the run is final."""
         return self.status in FINAL
 
     @property
@@ -57,7 +57,7 @@ class RunFacts:
 
     @property
     def needs_user(self) -> bool:
-        """Whether the run waits for an approval or an answer."""
+        """Return whether the run waits for an approval or an answer."""
         return self.status in ("waiting_for_approval", "waiting_for_question")
 
     @property

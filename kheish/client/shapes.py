@@ -63,7 +63,7 @@ class Agent(TypedDict):
     result: AgentResult | None
     """Its result, when it has settled."""
     unfinished: list[dict[str, str]]
-    """What is open after its answer: `{kind, id, title}`."""
+    """The open items after its answer: `{kind, id, title}`."""
     usage: AgentUsage
     children: int
     """The number of agents that it spawned."""
@@ -130,7 +130,7 @@ class AgentWorktree(TypedDict):
     base: str
     """The commit at which the branch began."""
     state: str | None
-    """What became of it: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
+    """Its end: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
 
 
 class Answer(TypedDict):
@@ -385,7 +385,7 @@ class CancelledRun(TypedDict):
     error: RunError | None
     flow: Json | None
     stopped: StoppedWork
-    """What the cancellation took with it."""
+    """The work that the cancellation ended as well."""
 
 
 class Capabilities(TypedDict):
@@ -432,7 +432,7 @@ class ChangeTask(TypedDict):
     title: NotRequired[str | None]
     """Unique among the session's active tasks."""
     description: NotRequired[str | None]
-    """What is to be done, and when it is done."""
+    """The work, and the condition under which it is done."""
     status: NotRequired[Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"] | None]
     """`completed`, `failed` and `cancelled` are final."""
     block_kind: NotRequired[
@@ -446,7 +446,7 @@ class ChangeTask(TypedDict):
     metadata: NotRequired[Json | None]
     """The caller's own data; 16 KiB at most."""
     output: NotRequired[str | None]
-    """What came of it."""
+    """The result."""
 
 
 class ChangeWorktree(TypedDict):
@@ -478,12 +478,12 @@ class ChangedFile(TypedDict):
     diff: str | None
     """Null if a diff is not possible, such as for a binary file."""
     is_net: bool
-    """Whether `diff` leads from the content before the first change to the content after the last; otherwise it is
+    """True if `diff` leads from the content before the first change to the content after the last; otherwise it is
     the diffs of the edits in sequence."""
     is_current: bool
     """Whether the file still is as the last edit left it."""
     note: str | None
-    """Why the diff is not the net one, or the file not current."""
+    """The reason why the diff is not the net one, or the file not current."""
 
 
 class CheckPermission(TypedDict):
@@ -585,7 +585,7 @@ class CreateTask(TypedDict):
     title: str
     """Unique among the session's active tasks."""
     description: NotRequired[str | None]
-    """What is to be done, and when it is done."""
+    """The work, and the condition under which it is done."""
     status: NotRequired[Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"] | None]
     """`completed`, `failed` and `cancelled` are final."""
     block_kind: NotRequired[
@@ -599,7 +599,7 @@ class CreateTask(TypedDict):
     metadata: NotRequired[Json | None]
     """The caller's own data; 16 KiB at most."""
     output: NotRequired[str | None]
-    """What came of it."""
+    """The result."""
     idempotency_key: NotRequired[str | None]
     """The same key creates one task. It may also be sent as the header Idempotency-Key."""
 
@@ -803,7 +803,7 @@ class Fire(TypedDict):
 
 
 class FireCounts(TypedDict):
-    """What became of the fires."""
+    """The number of fires by state."""
 
     claimed: int
     skipped: int
@@ -1099,7 +1099,7 @@ class GoalLimits(TypedDict):
 
 
 class GoalUsage(TypedDict):
-    """What a goal has used: its own runs, the session's other runs while it is not paused, and their agents."""
+    """The usage of a goal: its own runs, the session's other runs while it is not paused, and their agents."""
 
     tokens: int
     input_tokens: int
@@ -2082,7 +2082,7 @@ class ScheduleFile(TypedDict):
     timezone: NotRequired[str | None]
     """The time zone of `cron` and `at`; without it, the daemon's."""
     start: ScheduleStart
-    """What each fire starts."""
+    """The target of each fire."""
     overlap: NotRequired[Literal["skip", "queue_one", "parallel"]]
     """An occurrence while an earlier fire is in flight: it is skipped, one of them waits, or it starts as well."""
     misfire: NotRequired[Literal["once", "skip"]]
@@ -2104,7 +2104,7 @@ class ScheduleFile(TypedDict):
 
 
 class ScheduleStart(TypedDict):
-    """What each fire starts: a run in a session, a run in a new session, or a Flow."""
+    """The target of each fire: a run in a session, a run in a new session, or a Flow."""
 
     session: NotRequired[str | None]
     """The session of the runs; it is created if it is missing."""
@@ -2209,7 +2209,7 @@ class Secret(TypedDict):
     """The version of the value, from 1."""
     created_at: str
     value_at: str
-    """When the value was set."""
+    """The time at which the value was set."""
     updated_by: str
     recipients: list[str]
     """The recipients that can decrypt it; empty for a file that a person made."""
@@ -2321,7 +2321,7 @@ class SetGoal(TypedDict):
     """A goal. One that the session has, and that is not complete, keeps its usage."""
 
     objective: str
-    """What is to be reached."""
+    """The result that the agent works for."""
     completion: NotRequired[list[str | Json]]
     """The requirement: texts, `{workspace_file}`, `{command}` or `{output_matches}`, as for a run."""
     budget: NotRequired[GoalLimits | None]
@@ -2375,7 +2375,7 @@ class SpawnAgent(TypedDict):
     isolation: NotRequired[Literal["shared", "worktree"] | None]
     """`worktree`: a git worktree of its own."""
     finish: NotRequired[Literal["keep", "commit", "discard"]]
-    """What becomes of its worktree when it has settled."""
+    """The treatment of its worktree when it has settled."""
     cwd: NotRequired[str | None]
     """Its folder, in its parent's workspace."""
     retention: NotRequired[Literal["retain", "close_on_settle"]]
@@ -2417,7 +2417,7 @@ class Steer(TypedDict):
 
 
 class StoppedWork(TypedDict):
-    """What a stop took with it, the innermost first."""
+    """The work that a stop ended as well, the innermost first."""
 
     agents: list[str]
     runs: list[str]
@@ -2478,7 +2478,7 @@ class Task(TypedDict):
     """The agent that it is assigned to."""
     blocked_by: list[str]
     output: str | None
-    """What came of it; of a background command: its output, once it has ended."""
+    """The result; of a background command: its output, once it has ended."""
     created_at: str
     ended_at: str | None
     n: int

@@ -31,7 +31,7 @@ class Event:
 
     @property
     def live(self) -> bool:
-        """Whether the frame is shown once and never replayed (`model.delta`, `tool.output`)."""
+        """Return whether the frame is shown once and never replayed (`model.delta`, `tool.output`)."""
         return self.n is None
 
 

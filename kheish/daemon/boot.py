@@ -39,7 +39,7 @@ BATCH = 400  # sessions read at a time
 
 @dataclass(slots=True)
 class Booted:
-    """What was found. `damaged` are (path, reason) of what cannot be read; `changes`: things that changed after entry
+    """The result. `damaged` are (path, reason) of what cannot be read; `changes`: things that changed after entry
     `committed`, the newest that a commit holds."""
 
     next_n: int
@@ -200,7 +200,7 @@ def _is_ours(name: str) -> bool:
 
 @dataclass(slots=True)
 class _Read:
-    """What changed in some sessions, as it is and as rows of the index; (path, reason) of what cannot be read."""
+    """The changes of some sessions, as values and as rows of the index; (path, reason) of what cannot be read."""
 
     changes: list[Change] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)

@@ -73,7 +73,7 @@ class Begin:
 
 
 class Firing:
-    """What the reactor and the API do with schedules. `read` reads a Playbook's version."""
+    """The operations of the reactor and the API on schedules. `read` reads a Playbook's version."""
 
     def __init__(self, state: State, workspaces: Workspaces, read: Read) -> None:
         self._state = state

@@ -18,7 +18,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # reported as
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a caller said of TLS: a certificate (chain) and its key as PEM files, or that a proxy in front has it."""
+    """The TLS settings: a certificate (chain) and its key as PEM files, or a proxy in front that has them."""
 
     certificate: Path | None = None
     key: Path | None = None
@@ -26,7 +26,7 @@ class Serving:
 
     @property
     def secure(self) -> bool:
-        """Whether browsers reach it by HTTPS only."""
+        """Return whether browsers reach it by HTTPS only."""
         return self.certificate is not None or self.behind_proxy
 
     def check(self, host: str) -> None:

@@ -54,7 +54,7 @@ class Dirty:
 
     @property
     def is_edit(self) -> bool:
-        """Whether it is a person's edit and what the journals say of that, and nothing else."""
+        """Return whether it is a person's edit and what the journals say of that, and nothing else."""
         more = self.others or self.records or self.files or self.spills or self.moved or self.deletes or self.removes
         return bool(self.edits) and not more and not self.authored
 

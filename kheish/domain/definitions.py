@@ -38,7 +38,7 @@ class Kind:
 
     @property
     def in_folder(self) -> bool:
-        """Whether each definition has its own folder."""
+        """Return whether each definition has its own folder."""
         return self.suffix.startswith("/")
 
 

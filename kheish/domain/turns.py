@@ -130,12 +130,12 @@ class Turn:
 
     @property
     def is_mending(self) -> bool:
-        """Whether the next answer mends a final text, and is offered no tools."""
+        """Return whether the next answer mends a final text, and is offered no tools."""
         return self.nudge == "output_contract" if self.nudged else self.mended and bool(self.calls)
 
     @property
     def has_answered(self) -> bool:
-        """Whether the newest answer calls no tools, so that the run may be complete."""
+        """Return whether the newest answer calls no tools, so that the run may be complete."""
         return self.turn > 0 and not self.nudged and (self.checking or not self.calls)
 
     @property

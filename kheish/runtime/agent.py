@@ -35,7 +35,7 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Driven:
-    """What is kept of a driven run, so that a turn costs what is new in it: the tools of the newest turn, the rendered
+    """The cache of a driven run, so that a turn costs what is new in it: the tools of the newest turn, the rendered
     conversation, and the digest of the last request. It is rebuilt from the journal."""
 
     tools: Mapping[str, Tool] | None = None

@@ -68,13 +68,13 @@ class ChangedFileView(View):
     diff: str | None
     """Null if a diff is not possible, such as for a binary file."""
     is_net: bool
-    """Whether `diff` leads from the content before the first change to the content after the last; otherwise it is the
+    """True if `diff` leads from the content before the first change to the content after the last; otherwise it is the
     diffs of the edits in sequence.
     """
     is_current: bool
     """Whether the file still is as the last edit left it."""
     note: str | None
-    """Why the diff is not the net one, or the file not current."""
+    """The reason why the diff is not the net one, or the file not current."""
 
 
 def listed(

@@ -68,7 +68,7 @@ class SpawnAgent(Body):
     isolation: Literal["shared", "worktree"] | None = None
     """`worktree`: a git worktree of its own."""
     finish: Literal["keep", "commit", "discard"] = "commit"
-    """What becomes of its worktree when it has settled."""
+    """The treatment of its worktree when it has settled."""
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Its folder, in its parent's workspace."""
     retention: Literal["retain", "close_on_settle"] = "retain"

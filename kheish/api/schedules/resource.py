@@ -49,7 +49,7 @@ class InFlight(View):
 
 @frozen
 class FireCounts(View):
-    """What became of the fires."""
+    """The number of fires by state."""
 
     claimed: int
     skipped: int

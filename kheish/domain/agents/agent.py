@@ -121,7 +121,7 @@ class Agent:
 
     @property
     def is_live(self) -> bool:
-        """Whether it has work that has not ended."""
+        """Return whether it has work that has not ended."""
         return self.status in standing.LIVE
 
 
@@ -281,7 +281,7 @@ class AgentWorktree(View):
     base: str
     """The commit at which the branch began."""
     state: str | None
-    """What became of it: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
+    """Its end: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
 
 
 @frozen
@@ -320,7 +320,7 @@ class AgentView(View):
     result: AgentResult | None
     """Its result, when it has settled."""
     unfinished: tuple[dict[str, str], ...]
-    """What is open after its answer: `{kind, id, title}`."""
+    """The open items after its answer: `{kind, id, title}`."""
     usage: AgentUsage
     children: int
     """The number of agents that it spawned."""

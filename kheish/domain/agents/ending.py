@@ -191,7 +191,7 @@ def look_at_waits(state: State, parent: Agent, now: str) -> None:
 
 @dataclass(slots=True)
 class Stopped:
-    """What a stop took, the innermost first."""
+    """The work that a stop ended, the innermost first."""
 
     agents: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)

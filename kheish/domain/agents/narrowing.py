@@ -23,7 +23,7 @@ _WILD = frozenset("*?[")
 
 @frozen
 class Rights:
-    """What an agent may do: frozen in its open run, else the settings of its session."""
+    """The authority of an agent: frozen in its open run, else the settings of its session."""
 
     mode: str
     persona: dict[str, Any] | None

@@ -110,7 +110,7 @@ class AgentUpdated(Event):
 
 @frozen
 class WorktreeChanged(Event):
-    """What became of a worktree: `committed` on its branch, `removed`, `kept` (with the reason), `merged`, `discarded`,
+    """The end of a worktree: `committed` on its branch, `removed`, `kept` (with the reason), `merged`, `discarded`,
     or `restored` from its branch."""
 
     kind = "agent.worktree_changed"

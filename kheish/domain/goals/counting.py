@@ -15,7 +15,7 @@ _SLACK = 0.5
 
 @frozen
 class Usage:
-    """What a goal has used; `running_since` is the time since which a run works."""
+    """The usage of a goal; `running_since` is the time since which a run works."""
 
     spent: Spent = NOTHING
     seconds: float = 0.0

@@ -248,7 +248,7 @@ def _fold_failed(old: Goal, error: str, at: str) -> dict[str, Any]:
 
 @frozen
 class GoalUsage(View):
-    """What a goal has used: its own runs, the session's other runs while it is not paused, and their agents."""
+    """The usage of a goal: its own runs, the session's other runs while it is not paused, and their agents."""
 
     tokens: int
     input_tokens: int

@@ -1,4 +1,4 @@
-"""What users and agents change in a goal: set, change, pause, resume, clear, declare. Each returns drafts."""
+"""The changes of a goal by users and agents: set, change, pause, resume, clear, declare. Each returns drafts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_WAIT = 366 * 86_400.0
 
 @frozen
 class Wanted:
-    """What a caller sets: all of a goal, or the parts to change (None: left as it is)."""
+    """The values that a caller sets: all of a goal, or the parts to change (None: left as it is)."""
 
     objective: str | None = None
     completion: tuple[Any, ...] | None = None

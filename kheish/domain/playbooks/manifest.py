@@ -57,12 +57,12 @@ class Input(BaseModel):
 
     @property
     def is_required(self) -> bool:
-        """Whether a start must give the input."""
+        """Return whether a start must give the input."""
         return self.required is True
 
     @property
     def has_default(self) -> bool:
-        """Whether the input has a default (which may be null)."""
+        """Return whether the input has a default (which may be null)."""
         return "default" in self.model_fields_set
 
     @property

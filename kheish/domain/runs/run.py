@@ -127,7 +127,7 @@ class RunView(View):
 
 @frozen
 class StoppedWorkView(View):
-    """What a stop took with it, the innermost first."""
+    """The work that a stop ended as well, the innermost first."""
 
     agents: tuple[str, ...]
     runs: tuple[str, ...]
@@ -140,7 +140,7 @@ class CancelledRunView(RunView):
     """A run after its cancellation."""
 
     stopped: StoppedWorkView
-    """What the cancellation took with it."""
+    """The work that the cancellation ended as well."""
 
 
 def view(run: Run) -> RunView:

@@ -113,7 +113,7 @@ class FlowStart(_Part):
 
 
 class ScheduleStart(_Part):
-    """What each fire starts: a run in a session, a run in a new session, or a Flow."""
+    """The target of each fire: a run in a session, a run in a new session, or a Flow."""
 
     session: Slug | None = None
     """The session of the runs; it is created if it is missing."""
@@ -167,7 +167,7 @@ class ScheduleFile(_Part):
     timezone: Annotated[str, AfterValidator(timing.check_zone)] | None = None
     """The time zone of `cron` and `at`; without it, the daemon's."""
     start: ScheduleStart
-    """What each fire starts."""
+    """The target of each fire."""
     overlap: Literal["skip", "queue_one", "parallel"] = "skip"
     """An occurrence while an earlier fire is in flight: it is skipped, one of them waits, or it starts as well."""
     misfire: Literal["once", "skip"] = "once"

@@ -65,7 +65,7 @@ class Fire:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can happen to it any more."""
+        """Return whether nothing can happen to it any more."""
         return self.state in FINAL
 
 

@@ -27,7 +27,7 @@ _CLOCK_BACK = 86_400.0
 
 @frozen
 class Due:
-    """What is due: the newest occurrence, those that were missed before it, and the next one."""
+    """The due occurrences: the newest occurrence, those that were missed before it, and the next one."""
 
     first: int
     planned: int

@@ -36,13 +36,13 @@ class OpenFire:
 
     @property
     def is_started(self) -> bool:
-        """Whether its run or Flow exists."""
+        """Return whether its run or Flow exists."""
         return self.run_id is not None or self.flow_id is not None
 
 
 @frozen
 class Counts:
-    """What became of the fires."""
+    """The number of fires by state."""
 
     claimed: int = 0
     skipped: int = 0
@@ -88,7 +88,7 @@ class Schedule:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a waiting run has stopped it."""
+        """Return whether a waiting run has stopped it."""
         return self.blocked >= BLOCKED_AFTER
 
 

@@ -190,7 +190,7 @@ class TaskView(View):
     """The agent that it is assigned to."""
     blocked_by: tuple[str, ...]
     output: Text | None
-    """What came of it; of a background command: its output, once it has ended."""
+    """The result; of a background command: its output, once it has ended."""
     created_at: str
     ended_at: str | None
     n: int

@@ -43,7 +43,7 @@ class Owner:
 
 @frozen
 class Fields:
-    """What callers set of a task; None: left as it is. `owner` is set together with `unassigned` False."""
+    """The values that callers set of a task; None: left as it is. `owner` is set together with `unassigned` False."""
 
     title: str | None = None
     description: str | None = None

@@ -56,12 +56,12 @@ class Method:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the method is an event stream."""
+        """Return whether the method is an event stream."""
         return self.operation.media == STREAM
 
     @property
     def replaces_source(self) -> bool:
-        """Whether the file's text comes with an ETag, to be sent back with a change."""
+        """Return whether the file's text comes with an ETag, to be sent back with a change."""
         return self.result == "Text"
 
 

@@ -1,4 +1,4 @@
-"""What `kheish doctor` looks at on the machine: programs, the sandbox, disk space, limits of the kernel."""
+"""The checks of `kheish doctor` on the machine: programs, the sandbox, disk space, limits of the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `kheish doctor` looks at in a state root: its format, who serves it, the token, git's settings, definitions."""
+"""The checks of `kheish doctor` in a state root: its format, who serves it, the token, git's settings, definitions."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What became of a worktree, with its commit or the reason why it is kept."""
+    """The end of a worktree, with its commit or the reason why it is kept."""
 
     state: State
     commit: str | None = None

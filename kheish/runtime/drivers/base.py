@@ -108,7 +108,7 @@ class Message:
 
     @property
     def is_clean(self) -> bool:
-        """Whether a server accepts its texts and arguments as they are, as far as that was found out."""
+        """Return whether a server accepts its texts and arguments as they are, as far as that was found out."""
         return self._is_clean
 
     def found_clean(self) -> Message:

@@ -1,4 +1,4 @@
-"""What a server says of its window when it is asked: each family of servers in its own way.
+"""The window that a server states: each family of servers in its own way.
 
 - OpenAI's format, `GET /models`: vLLM and Mistral `max_model_len` or `max_context_length`, llama.cpp `meta.n_ctx`,
   OpenRouter and others `context_length`, Groq `context_window`.

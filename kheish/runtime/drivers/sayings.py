@@ -1,4 +1,4 @@
-"""How model servers say things: the one table of words, codes and fields, each row with its source.
+"""The dialects of model servers: the one table of words, codes and fields, each row with its source.
 
 Statuses are agreed on, words are not. What is here is matched against untrusted text, so every pattern is bounded, and
 `failures` cuts the text first. A row's groups `window` and `prompt` are the numbers that the server states, in tokens.

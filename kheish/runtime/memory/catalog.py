@@ -47,12 +47,12 @@ class Note:
 
     @property
     def is_users(self) -> bool:
-        """Whether a user wrote (or accepted) this content."""
+        """Return whether a user wrote (or accepted) this content."""
         return self.origin is not None and self.origin.origin == "person"
 
     @property
     def is_tainted(self) -> bool:
-        """Whether an agent wrote this content in a run that untrusted content had reached."""
+        """Return whether an agent wrote this content in a run that untrusted content had reached."""
         return self.origin is not None and self.origin.origin == "agent" and self.origin.tainted
 
 

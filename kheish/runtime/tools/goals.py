@@ -29,7 +29,9 @@ class GetGoal(Arguments):
 
 
 class CreateGoal(Arguments):
-    objective: str = Field(min_length=1, max_length=verbs.OBJECTIVE_CHARACTERS, description="What is to be reached.")
+    objective: str = Field(
+        min_length=1, max_length=verbs.OBJECTIVE_CHARACTERS, description="The result that you work for."
+    )
     completion: tuple[Any, ...] = Field(
         default=(),
         max_length=50,

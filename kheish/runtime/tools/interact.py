@@ -59,7 +59,7 @@ class EmitOutput(Arguments):
 
 
 class TodoItem(Arguments):
-    content: str = Field(min_length=1, max_length=1000, description="What is to be done, in one line.")
+    content: str = Field(min_length=1, max_length=1000, description="The work, in one line.")
     status: Literal["pending", "in_progress", "completed"] = "pending"
 
 

@@ -29,7 +29,7 @@ _TEXT = 8000
 
 class TaskCreate(Arguments):
     title: str = Field(min_length=1, max_length=verbs.TITLE_CHARACTERS, description="Unique among active tasks.")
-    description: str | None = Field(None, description="What is to be done, and when it is done.")
+    description: str | None = Field(None, description="The work, and the condition under which it is done.")
     blocked_by: tuple[str, ...] | None = Field(None, description="Ids of the tasks that come first.")
     owner: str | None = Field(
         None, max_length=400, description="The agent that does it (id, name, path or session); left out: you."
