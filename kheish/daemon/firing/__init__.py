@@ -1,0 +1,1 @@
+"""Firing of schedules: claims, starts, ends and wakes."""

@@ -1,0 +1,1 @@
+"""Channels: public conversations of many members, where agents speak in turns."""
