@@ -1,0 +1,1 @@
+"""Projects as callers use them: what a change needs from memory, index and sessions, then one synchronous verb."""
