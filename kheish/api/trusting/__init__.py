@@ -1,0 +1,1 @@
+"""Trust in Definitions that start something by themselves: the frame that their kinds share."""

@@ -1,0 +1,1 @@
+"""Skills: instructions with files for kinds of tasks, in the open Agent Skills format."""
