@@ -1,0 +1,1 @@
+"""Hooks of runs: choosing, matching, running and journaling them."""
