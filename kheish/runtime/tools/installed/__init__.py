@@ -1,0 +1,1 @@
+"""Tools of installed packages, by the entry point group `kheish.tools`."""
