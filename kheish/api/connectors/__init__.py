@@ -1,0 +1,1 @@
+"""Connectors by HTTP: their files (`resource`), and the entrance of outside requests (`ingress`)."""
