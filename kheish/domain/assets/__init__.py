@@ -1,0 +1,1 @@
+"""Assets: stored files, addressed by their content, and their users."""

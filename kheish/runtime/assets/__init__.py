@@ -1,0 +1,1 @@
+"""Assets at work: stored, converted, read, attached to prompts, and collected."""

@@ -1,0 +1,1 @@
+"""Observations at work: received, read, put into prompts, and purged."""
