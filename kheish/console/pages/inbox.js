@@ -1,0 +1,119 @@
+// What waits for a person: approvals and questions; allow, deny with a reason, edit, answer, several at once.
+
+import { html } from "lit-html";
+import { at, key } from "../api.js";
+import { change, may } from "../acting.js";
+import { approval } from "../approval.js";
+import { prompt } from "../dialogs.js";
+import { badge, empty, problem, shown, time } from "../parts.js";
+import { question } from "../question.js";
+import { go, to } from "../router.js";
+import { off, waiting, why } from "../shell.js";
+import { changed, read } from "../store.js";
+import { short, whole } from "../text.js";
+
+const marked = new Set();
+
+export const title = () => "Inbox";
+
+export function view({ params }) {
+  const { approvals, questions } = waiting();
+  const items = [
+    ...(approvals.data?.items || []).map((one) => ({ id: one.approval_id, at: one.requested_at, ...one })),
+    ...(questions.data?.items || []).map((one) => ({ id: one.question_id, at: one.asked_at, tool: "question", ...one })),
+  ].sort((one, other) => (one.at < other.at ? -1 : 1));
+  const ids = new Set(items.map((one) => one.id));
+  for (const id of [...marked]) if (!ids.has(id)) marked.delete(id);
+  const chosen = params.id;
+  return html`
+    <div class="head"><h1>Inbox</h1><span class="soft">${items.length ? `${items.length} waiting` : ""}</span></div>
+    <div class="inbox ${chosen ? "one" : ""}">
+      <div class="list">
+        ${batch()}
+        ${approvals.error ? problem(approvals.error) : ""}
+        ${items.length ? html`<ul class="queue">${items.map((one) => line(one, chosen))}</ul>` : approvals.data && questions.data ? empty("Nothing waits for you. Approvals and questions of agents appear here.", "kheish inbox") : ""}
+      </div>
+      <div class="decided">${chosen ? detail(chosen) : items.length ? html`<p class="soft keys">Choose a row: <kbd>j</kbd> <kbd>k</kbd> and <kbd>Enter</kbd>.</p>` : ""}</div>
+    </div>`;
+}
+
+function line(one, chosen) {
+  const isApproval = one.id.startsWith("appr");
+  const text = isApproval ? summary(one) : one.questions[0]?.text;
+  return html`<li>
+    ${isApproval && may("approver") ? html`<input type="checkbox" aria-label="Select ${short(text, 60)}" .checked=${marked.has(one.id)} @change=${(event) => {
+      event.target.checked ? marked.add(one.id) : marked.delete(one.id);
+      changed();
+    }}>` : ""}
+    <a data-row href=${to`inbox/${one.id}`} aria-current=${one.id === chosen}>
+      <span class="what"><strong>${isApproval ? one.tool : "Question"}</strong> ${short(text, 90)}</span>
+      <span class="soft">${one.session_id} · ${time(one.at)}${isApproval ? html` · ${badge(one.risk, "risk ")}` : ""}${one.expires_at ? html` · expires ${time(one.expires_at)}` : ""}</span>
+    </a></li>`;
+}
+
+/** Return the call in a few words: its command, path or address. */
+export function summary(one) {
+  const { command, path, url, objective, phase } = one.arguments || {};
+  return whole(command ?? path ?? url ?? phase ?? objective ?? JSON.stringify(one.arguments || {}));
+}
+
+function batch() {
+  if (!marked.size) return "";
+  return html`<p class="buttons batch"><strong>${marked.size} selected</strong>
+    <button ?disabled=${off()} title=${why()} @click=${() => together("allow")}>Allow</button>
+    <button ?disabled=${off()} title=${why()} @click=${() => together("deny")}>Deny</button></p>`;
+}
+
+async function together(decision) {
+  const ids = [...marked];
+  const reason = await prompt({
+    title: `${decision === "allow" ? "Allow" : "Deny"} ${ids.length} calls`,
+    text: "All of them are decided, or none.",
+    field: "Reason",
+    action: decision === "allow" ? "Allow all" : "Deny all",
+    isBad: decision === "deny",
+  });
+  if (reason === null) return;
+  const body = { approval_ids: ids, decision, ...(reason ? { reason } : {}) };
+  if (await change("POST", "/v1/approvals/resolve", body, `${ids.length} decided.`)) marked.clear();
+  changed();
+}
+
+function detail(id) {
+  const isApproval = id.startsWith("appr");
+  const path = isApproval ? at`/v1/approvals/${id}` : at`/v1/questions/${id}`;
+  const entry = read(path, isApproval ? ["approval."] : ["question."]);
+  return html`<p class="back"><a href="#/inbox">← Inbox</a></p>${shown(entry, (one) => (isApproval ? approval(one, { decide }) : question(one, { answer, decline })))}`;
+}
+
+async function decide(one, body) {
+  const path = at`/v1/approvals/${one.approval_id}/resolve`;
+  const done = await change("POST", path, { ...body, idempotency_key: key() }, body.decision === "allow" ? "Allowed." : "Denied.");
+  if (done) next();
+}
+
+async function answer(one, answers) {
+  const done = await change("POST", at`/v1/questions/${one.question_id}/answer`, { answers, idempotency_key: key() }, "Answered.");
+  if (done) next();
+}
+
+async function decline(one) {
+  const reason = await prompt({ title: "Decline to answer", field: "Reason", action: "Decline" });
+  if (reason === null) return;
+  const body = { ...(reason ? { reason } : {}), idempotency_key: key() };
+  if (await change("POST", at`/v1/questions/${one.question_id}/decline`, body, "Declined.")) next();
+}
+
+function next() {
+  go("#/inbox");
+}
+
+function press(name) {
+  document.querySelector(`[data-key="${name}"]:not(:disabled)`)?.click();
+}
+
+export const keys = ({ params }) => (params.id ? {
+  a: ["allow the call on show", () => press("a")],
+  d: ["deny it, with a reason", () => press("d")],
+  e: ["edit its arguments", () => press("e")],
+} : {});
