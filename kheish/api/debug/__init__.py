@@ -1,0 +1,1 @@
+"""Debug artifacts of runs by HTTP."""

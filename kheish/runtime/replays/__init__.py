@@ -1,0 +1,1 @@
+"""Replays: the answers of a recorded session, as long as everything else happens as it did."""
