@@ -1,0 +1,1 @@
+"""Traces of runs: spans that follow from the journals, sent by OTLP."""

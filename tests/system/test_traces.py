@@ -1,0 +1,148 @@
+"""Traces of a real daemon, at a receiver that decodes them, and its metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.daemon import Daemon, bash, until
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SECRET = "correct-horse-battery-9"
+
+
+class Sink(ThreadingHTTPServer):
+    """A receiver of OTLP over HTTP; with `status`, it refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[tuple[dict[str, str], Any]] = []
+        self.status = 200
+        self.refused = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/traces"
+
+    @property
+    def spans(self) -> list[Any]:
+        return [
+            span
+            for _, request in self.requests
+            for of_resource in request.resource_spans
+            for of_scope in of_resource.scope_spans
+            for span in of_scope.spans
+        ]
+
+    def of(self, run_id: str) -> list[Any]:
+        trace = hashlib.sha256(run_id.encode()).digest()[:16]
+        return [span for span in self.spans if span.trace_id == trace]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Sink
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["content-length"]))
+        if self.server.status == 200:
+            request = ExportTraceServiceRequest.FromString(raw)
+            self.server.requests.append(({key.lower(): value for key, value in self.headers.items()}, request))
+        else:
+            self.server.refused += 1
+        self.send_response(self.server.status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    found = {}
+    for one in span.attributes:
+        kind = one.value.WhichOneof("value")
+        found[one.key] = getattr(one.value, kind)
+    return found
+
+
+def nanoseconds(at: str) -> int:
+    moment = datetime.fromisoformat(at)
+    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+
+
+def test_an_ended_run_is_a_trace_that_is_sent_once(fresh: Callable[..., Daemon], sink: Sink) -> None:
+    turns = [bash("echo hidden"), {"text": "it said {{last_result}}"}]
+    daemon = fresh(routes={"main": turns}, config={"traces": {"endpoint": sink.url, "headers": "otlp"}})
+    daemon.client.secrets.put("otlp", f"x-key={SECRET}")
+    until((daemon.root / ".git/kheish/traces.json").exists)
+    daemon.client.sessions.create("s", route="main")
+    answer = daemon.http(
+        "POST", "/v1/sessions/s/runs?wait=30s", {"content": f"use {SECRET}"}, headers={"traceparent": PARENT.upper()}
+    )
+    run_id = answer.json()["run_id"]
+
+    spans = until(lambda: sink.of(run_id))
+    daemon.restart()
+    second = daemon.http("POST", "/v1/sessions/s/runs?wait=30s", {"content": "go"}).json()["run_id"]
+    until(lambda: sink.of(second))
+
+    root, *rest = spans
+    lines = [one for one in daemon.journal("s") if one["run"] == run_id]
+    times = {one["kind"]: nanoseconds(one["at"]) for one in reversed(lines)}
+    assert root.name == "invoke_agent"
+    assert sorted(span.name.split()[0] for span in rest) == ["chat", "chat", "execute_tool"]
+    assert {span.parent_span_id for span in rest} == {root.span_id} and not root.parent_span_id
+    assert (root.start_time_unix_nano, root.end_time_unix_nano) == (times["run.started"], times["run.completed"])
+    tool = next(span for span in rest if span.name == "execute_tool bash")
+    assert (tool.start_time_unix_nano, tool.end_time_unix_nano) == (times["tool.started"], times["tool.finished"])
+    assert attributes(tool)["gen_ai.tool.name"] == "bash" and "gen_ai.tool.call.arguments" not in attributes(tool)
+    (link,) = root.links
+    assert link.trace_id.hex() == PARENT.split("-")[1] and link.span_id.hex() == PARENT.split("-")[2]
+    assert all(headers["x-key"] == SECRET for headers, _ in sink.requests)
+    ids = [span.span_id for span in sink.spans]
+    assert len(ids) == len(set(ids)) and b"hidden" not in b"".join(one.SerializeToString() for one in sink.spans)
+
+
+def test_content_is_sent_on_request_only_and_without_secrets(fresh: Callable[..., Daemon], sink: Sink) -> None:
+    turns = [bash("echo shown"), {"text": "it said {{last_result}}, and sk-unknown0123456789abcdef"}]
+    daemon = fresh(routes={"main": turns}, config={"traces": {"endpoint": sink.url, "content": True}})
+    daemon.client.secrets.put("horse", SECRET)
+    daemon.client.sessions.create("s", route="main")
+    until((daemon.root / ".git/kheish/traces.json").exists)
+    sink.status = 503
+    run_id = daemon.http("POST", "/v1/sessions/s/runs?wait=30s", {"content": f"use {SECRET}"}).json()["run_id"]
+    until(lambda: sink.refused)
+    sink.status = 200
+
+    spans = until(lambda: sink.of(run_id))
+
+    text = b"".join(one.SerializeToString() for one in spans)
+    assert b"gen_ai.input.messages" in text and b"echo shown" in text
+    assert SECRET.encode() not in text and b"sk-unknown" not in text
+    families = {one.name: one for one in text_string_to_metric_families(daemon.http("GET", "/metrics").text)}
+    counts = {
+        (family.name, *sorted(sample.labels.values())): sample.value
+        for family in families.values()
+        for sample in family.samples
+        if sample.name.endswith(("_count", "_total"))
+    }
+    assert counts["kheish_model_call_seconds", "main", "ok"] == 2
+    assert counts["kheish_tool_call_seconds", "bash", "ok"] == 1
+    assert counts["kheish_runs_ended", "completed"] == 1
+    assert counts[("kheish_durable_seconds",)] > 0 and counts["kheish_commit_seconds", "committed"] > 0
