@@ -1,0 +1,1 @@
+"""Kheish as an agent of editors, by the Agent Client Protocol."""
