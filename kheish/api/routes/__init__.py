@@ -1,0 +1,1 @@
+"""Routes by HTTP, beyond what all Definitions have."""

@@ -1,0 +1,1 @@
+"""The abilities of a route, tried with small calls."""
