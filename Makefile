@@ -22,12 +22,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/kheish demo
 
-# Each worker takes whole modules, those that take longest first (tests/conftest.py). Three on two cores: a test often
+# Each worker takes whole modules, those that take longest first (tests/conftest.py). Four on two cores: a test often
 # waits, for a commit above all.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# Record which modules take long, so that `make test` begins with them.
+.PHONY: durations
+durations: setup
+	KHEISH_TEST_DURATIONS=record $(BIN)/python -m pytest $(PARALLEL)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -75,6 +80,14 @@ git-table: setup
 # What `make test` samples, in full: each byte of a name at each place, large payloads, kills of the inbox (minutes).
 campaign: setup
 	$(BIN)/python -m pytest -m campaign tests
+
+# `make test` looks at some pages; this is every page at 1280 and 390 pixels, dark and light (minutes).
+.PHONY: console screenshots
+console: setup
+	$(BIN)/python -m pytest -m "console or not console" tests/console
+
+screenshots: setup
+	$(BIN)/python -m tests.console.screenshots docs/images
 
 # `make test` has few turns of it: conversations on windows of 4k, 8k and 32k, through restarts.
 windows: setup

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from bench import (
     appends,
+    channels,
     commits,
+    coordination,
     edits,
     flows,
     hostile,
     latency,
     lists,
     memory,
+    projects,
     readers,
     report,
     repository,
@@ -41,11 +44,16 @@ BENCHMARKS: dict[str, Callable[[Roots], Report]] = {
     "starts": starts.measure,
     "lists": lists.measure,
     "flows": flows.measure,
+    "channels": lambda _: channels.measure(),
+    "projects": lambda _: projects.measure(),
     "replay": readers.measure_replay,
     "commits": commits.measure,
     "upkeep": repository.measure_upkeep,
     "hostile": lambda _: hostile.measure(),
     "resume": lambda _: resume.measure(),
+    "coordination": lambda _: coordination.measure(),
+    "schedules": lambda _: coordination.measure_schedules(),
+    "memory-files": lambda _: coordination.measure_memory_files(),
 }
 
 

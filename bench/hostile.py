@@ -87,10 +87,13 @@ def _check_line(line: str) -> Input:
     return check
 
 
-def _big_schema(scene: Scene) -> int:
-    schema = {"properties": {f"p{number}": {"type": "string"} for number in range(9000)}}
-    body = {"content": "go", "route": "idle", "completion": [{"output_matches": schema}]}
-    return scene.http.post(f"/v1/sessions/{scene.session('big-schema')}/runs", json=body).status_code
+def _big_schema(properties: int) -> Input:
+    def send(scene: Scene) -> int:
+        schema = {"properties": {f"p{number}": {"type": "string"} for number in range(properties)}}
+        body = {"content": "go", "route": "idle", "completion": [{"output_matches": schema}]}
+        return scene.http.post(f"/v1/sessions/{scene.session('big-schema')}/runs", json=body).status_code
+
+    return send
 
 
 def _body(content: bytes) -> Input:
@@ -166,7 +169,8 @@ INPUTS: Mapping[str, Input] = {
     "a contract's pattern over a long answer": lambda scene: scene.run("regex", "long", output_contract=_REGEX),
     "a contract's pattern over a long input": lambda scene: scene.run("regex-in", "idle", _LONG, input_contract=_REGEX),
     "a script's pattern over a long input": lambda scene: scene.run("expect", "expects", _LONG),
-    "a schema of 256 KiB in a submission": _big_schema,
+    "a schema of 27 KiB in a submission": _big_schema(1000),
+    "a schema of 256 KiB in a submission": _big_schema(9000),
     "permissions/check of 10,000 commands": _check_line(_STREAM),
     "permissions/check of 70 KB of pipes": _check_line("echo " + "a|" * 35_000 + "a"),
     "permissions/check of nested substitutions": _check_line("echo " + "$(" * 5000 + ")" * 5000),

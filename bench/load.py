@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bench import http, load_reading
+from bench import http, load_agents, load_reading
 
 SKIP = 1.0  # seconds at the start that are not counted
 
@@ -222,6 +222,7 @@ KINDS: dict[str, Callable[[Spec], Awaitable[dict[str, Any]]]] = {
     for one in (
         prepare, latency, runs, patches, flow_starts, appends, echoes, completions,
         load_reading.look, load_reading.gets, load_reading.follow, load_reading.replay,
+        load_agents.messages, load_agents.spawns,
     )
 }  # fmt: skip
 

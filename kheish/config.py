@@ -11,32 +11,25 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
     TypeAdapter,
     ValidationError,
-    WithJsonSchema,
 )
 
-from kheish import ids
 from kheish.errors import Fault, Invalid
+from kheish.ids import MOST
+from kheish.settings import (
+    Duration as Duration,
+    Reachable,
+    ReplyTarget,
+    Settings as Settings,
+    Size as Size,
+    TraceSettings,
+    split_bind as split_bind,
+)
 
 PREFIX = "KHEISH_"
 FILE = "kheish.yaml"
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, str):
-        return ids.duration(value)
-    raise ValueError(f"{value!r} has no unit: write a duration such as 90s, 15m, 7d")
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        if seconds >= size and seconds % size == 0:
-            return f"{int(seconds // size)}{unit}"
-    return f"{seconds * 1000:g}ms"
 
 
 def _week(seconds: float) -> float:
@@ -50,51 +43,7 @@ def _address(text: str) -> str:
     return text
 
 
-#: Written as users do (`90s`, `15m`, `7d`); seconds in memory
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    PlainSerializer(_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"}),
-]
-
-
-def _bytes(value: Any) -> int:
-    return ids.size(value)
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if count >= size and count % size == 0:
-            return f"{count // size}{unit}"
-    return f"{count}B"
-
-
-#: Written as users do (`12MiB`); bytes in memory
-Size = Annotated[
-    int,
-    BeforeValidator(_bytes),
-    PlainSerializer(_size, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?$"}),
-]
-
-
-def split_bind(text: str) -> tuple[str, int]:
-    """Return `127.0.0.1:4000`, `[::1]:0` as host and port. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not an address: write HOST:PORT, such as 127.0.0.1:4000")
-    return host, int(port)
-
-
-class Settings(BaseModel):
-    """The base class of all settings: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Commit(Settings):
+class CommitSettings(Settings):
     """Commits to git, which follow the log."""
 
     every: Duration = Field(
@@ -116,21 +65,21 @@ class Edits(Settings):
 class Concurrency(Settings):
     """Number of concurrent runs."""
 
-    runs: int = Field(default=64, ge=1, description="Concurrent runs in the whole daemon.")
+    runs: int = Field(default=64, ge=1, le=MOST, description="Concurrent runs in the whole daemon.")
     per_route: int | None = Field(
-        default=None, ge=1, description="Concurrent runs on a route; null sets no separate limit."
+        default=None, ge=1, le=MOST, description="Concurrent runs on a route; null sets no separate limit."
     )
 
 
 class Limits(Settings):
     """The widest limits of a run; a session or a request can only narrow them."""
 
-    turns: int = Field(default=500, ge=1, description="Model turns of a run.")
+    turns: int = Field(default=500, ge=1, le=MOST, description="Model turns of a run.")
     wall_time: Duration | None = Field(
         default=None, description="Active time of a run; waiting for users does not count."
     )
-    tokens: int | None = Field(default=None, ge=1, description="Input and output tokens of a run.")
-    cost_usd: float | None = Field(default=None, gt=0, description="Cost of a run in US dollars.")
+    tokens: int | None = Field(default=None, ge=1, le=MOST, description="Input and output tokens of a run.")
+    cost_usd: float | None = Field(default=None, gt=0, le=MOST, description="Cost of a run in US dollars.")
 
 
 class Sandbox(Settings):
@@ -147,6 +96,7 @@ class Sandbox(Settings):
     processes: int | None = Field(
         default=1000,
         ge=10,
+        le=MOST,
         description="Concurrent processes and threads of a command; a command above the limit is ended.",
     )
     memory: Size | None = Field(
@@ -175,27 +125,31 @@ class Git(Settings):
 class Network(Settings):
     """Addresses that the network guard permits."""
 
-    allow: list[str] = Field(default_factory=list, description="Private hosts or networks that agents may reach.")
+    allow: list[Reachable] = Field(default_factory=list, description="Private hosts or networks that agents may reach.")
 
 
 class Api(Settings):
     """Request limits of a caller (a token)."""
 
     requests_per_second: int | None = Field(
-        default=5000, gt=0, description="Requests above the limit get 429; null: no limit."
+        default=5000, gt=0, le=MOST, description="Requests above the limit get 429; null: no limit."
     )
-    streams: int | None = Field(default=2000, gt=0, description="Event streams open at a time; null: no limit.")
+    streams: int | None = Field(
+        default=2000, gt=0, le=MOST, description="Event streams open at a time; null: no limit."
+    )
 
 
 class Agents(Settings):
     """Quotas of agents that spawn agents."""
 
-    depth: int = Field(default=4, ge=0, description="Levels below an agent without a parent.")
-    live_per_parent: int = Field(default=6, ge=0, description="Children of an agent that have not settled.")
-    live_per_root: int = Field(default=24, ge=0, description="Agents of a tree that have not settled.")
-    spawns_per_run: int = Field(default=6, ge=0, description="Agents that a run spawns.")
-    live: int = Field(default=128, ge=0, description="Children in the whole daemon that have not settled.")
-    spawns_per_minute: int = Field(default=30, ge=0, description="Agents spawned in the whole daemon in a minute.")
+    depth: int = Field(default=4, ge=0, le=MOST, description="Levels below an agent without a parent.")
+    live_per_parent: int = Field(default=6, ge=0, le=MOST, description="Children of an agent that have not settled.")
+    live_per_root: int = Field(default=24, ge=0, le=MOST, description="Agents of a tree that have not settled.")
+    spawns_per_run: int = Field(default=6, ge=0, le=MOST, description="Agents that a run spawns.")
+    live: int = Field(default=128, ge=0, le=MOST, description="Children in the whole daemon that have not settled.")
+    spawns_per_minute: int = Field(
+        default=30, ge=0, le=MOST, description="Agents spawned in the whole daemon in a minute."
+    )
 
 
 class Recovery(Settings):
@@ -206,7 +160,7 @@ class Recovery(Settings):
     )
 
 
-class Backup(Settings):
+class BackupSettings(Settings):
     """Remote to which the state root is pushed."""
 
     remote: str | None = Field(default=None, description="The name of a git remote; null pushes nothing.")
@@ -228,6 +182,14 @@ class ScheduleSettings(Settings):
     )  # fmt: skip
 
 
+class AssetSettings(Settings):
+    """Stored files."""
+
+    max: Size = Field(
+        default="12MiB", validate_default=True, ge=1024, le=100 * 1024**2, description="Size of an asset."
+    )
+
+
 class GoalSettings(Settings):
     """Goals of sessions."""
 
@@ -246,12 +208,52 @@ class Retention(Settings):
     debug: Duration = Field(default="7d", validate_default=True, gt=0, description="Debug artifacts.")
 
 
+class Mcp(Settings):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: Literal["off", "tool"] = Field(
+        default="off",
+        description="tool: clients of the daemon's own MCP server, which are models, may answer approvals and "
+        "questions by a tool; off: only users may, in a form that the client shows.",
+    )
+    client_metadata_url: str | None = Field(
+        default=None, pattern=r"^https://[^/]+/.+", max_length=2000,
+        description="The https URL of a client-id metadata document, by which authorization servers know this daemon; "
+        "without it, the daemon registers itself where it can.",
+    )  # fmt: skip
+
+
 class Memory(Settings):
     """Memory across runs."""
 
     run_records: Literal["on", "off"] = Field(
         default="on", description="off: an ended run leaves no record, and no record goes into a prompt."
     )
+
+
+class Skills(Settings):
+    """Sources of skills besides the state root."""
+
+    workspace: Literal["on", "off"] = Field(
+        default="on", description="off: skills in a session's workspace are not offered; their text is untrusted."
+    )
+    folders: list[str] = Field(
+        default_factory=list, description="Further folders with skills (absolute paths; `~` is the home folder)."
+    )
+
+
+def _skills(value: Any) -> Any:
+    """Return the settings with a truth value in place of on or off, as YAML 1.1 writers have it."""
+    if isinstance(value, dict) and isinstance(value.get("workspace"), bool):
+        return {**value, "workspace": "on" if value["workspace"] else "off"}
+    return value
+
+
+def _mcp(value: Any) -> Any:
+    """Return the settings with the word off in place of a truth value, as YAML 1.1 writers have it."""
+    if isinstance(value, dict) and value.get("approvals") is False:
+        return {**value, "approvals": "off"}
+    return value
 
 
 def _memory(value: Any) -> Any:
@@ -278,7 +280,7 @@ class Config(Settings):
     durability: Literal["fsync", "os"] = Field(
         default="fsync", description="os does not wait for the disk: for benchmarks only."
     )
-    commit: Commit = Field(default_factory=Commit, description="Commits to git, which follow the log.")
+    commit: CommitSettings = Field(default_factory=CommitSettings, description="Commits to git, which follow the log.")
     edits: Edits = Field(default_factory=Edits, description="Handling of users' edits.")
     concurrency: Concurrency = Field(default_factory=Concurrency, description="Number of concurrent runs.")
     limits: Limits = Field(default_factory=Limits, description="The upper limits of a run.")
@@ -288,16 +290,36 @@ class Config(Settings):
     api: Api = Field(default_factory=Api, description="Request limits of a caller.")
     agents: Agents = Field(default_factory=Agents, description="Quotas of agents that spawn agents.")
     recovery: Recovery = Field(default_factory=Recovery, description="Treatment of an ambiguous call at a restart.")
-    backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
+    backup: BackupSettings = Field(
+        default_factory=BackupSettings, description="Remote to which the state root is pushed."
+    )
     schedules: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Firing of schedules.")
+    assets: AssetSettings = Field(default_factory=AssetSettings, description="Stored files.")
     goals: GoalSettings = Field(default_factory=GoalSettings, description="Goals of sessions.")
     retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
     memory: Annotated[Memory, BeforeValidator(_memory)] = Field(
         default_factory=Memory, description="Memory across runs."
     )
+    mcp: Annotated[Mcp, BeforeValidator(_mcp)] = Field(
+        default_factory=Mcp, description="MCP: servers that agents use, and the daemon as a server."
+    )
+    announce: list[ReplyTarget] = Field(
+        default_factory=list, max_length=20,
+        description="Outputs that get waiting approvals and questions, and failures of runs, unless the session or its "
+        "project names others.",
+    )  # fmt: skip
+    public_url: str | None = Field(
+        default=None, pattern=r"^https?://[^/?#]+$", max_length=2000,
+        description="The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, "
+        "its own address.",
+    )  # fmt: skip
+    skills: Annotated[Skills, BeforeValidator(_skills)] = Field(
+        default_factory=Skills, description="Sources of skills besides the state root."
+    )
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
+    traces: TraceSettings = Field(default_factory=TraceSettings, description="Traces of runs, sent by OTLP.")
     shutdown_grace: Duration = Field(
-        default="10s", validate_default=True, description="How long tools may continue after SIGTERM."
+        default="10s", validate_default=True, description="The time for which tools may continue after SIGTERM."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -12,8 +13,8 @@ from kheish.errors import Invalid
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}\Z")
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)\Z")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?\Z")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)\Z")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {
     "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
@@ -22,6 +23,12 @@ _BYTES = {
 
 #: names that mean something else in the tree (`state-root.md`)
 RESERVED = frozenset({"rejected", "observations"})
+#: the largest number in documents and requests: JSON readers are exact up to here (RFC 8259, section 6)
+MOST = 2**53 - 1
+#: the longest duration in seconds (36500d): the present time and a duration are always a time
+LONGEST = 36500 * 86400
+#: the first and the last time that can be written, in seconds since 1970
+EARLIEST, LATEST = -62135596800, 253402300799
 _newest = [0]  # milliseconds: the time of the newest id
 
 
@@ -64,14 +71,15 @@ def now() -> str:
 
 
 def stamp(seconds: float) -> str:
-    """Return seconds since the epoch as RFC 3339 in UTC with microseconds."""
-    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    """Return seconds since the epoch as RFC 3339 in UTC with microseconds; a time outside of the years 1 to 9999 as the
+    nearest within."""
+    whole, micros = divmod(round(min(max(seconds, EARLIEST), LATEST) * 1_000_000), 1_000_000)
     return f"{_second(whole)}.{micros:06d}Z"
 
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def seconds_of(text: str) -> float:
@@ -89,14 +97,25 @@ def duration(text: str) -> float:
     found = _DURATION.match(text)
     if not found:
         raise ValueError(f"{text!r} is not a duration: write a number and one of ms, s, m, h, d, w, such as 90s")
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if seconds > LONGEST:
+        raise ValueError(f"{_beginning(text)} is too long; the most is {LONGEST // 86400}d")
+    return seconds
 
 
 def size(text: str | int) -> int:
     """Return `12MiB`, `64kB` or a plain number as bytes. Raises ValueError."""
     if isinstance(text, int):
-        return text
-    found = _SIZE.match(text)
-    if not found:
-        raise ValueError(f"{text!r} is not a size: write a number and one of {', '.join(_BYTES)}, such as 12MiB")
-    return int(float(found[1]) * _BYTES[found[2] or "B"])
+        count = float(text) if abs(text) <= MOST else math.inf
+    else:
+        found = _SIZE.match(text)
+        if not found:
+            raise ValueError(f"{text!r} is not a size: write a number and one of {', '.join(_BYTES)}, such as 12MiB")
+        count = float(found[1]) * _BYTES[found[2] or "B"]
+    if count > MOST:
+        raise ValueError(f"{_beginning(str(text))} is too large; the most is {MOST // 1024**3}GiB")
+    return int(count)
+
+
+def _beginning(text: str) -> str:
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}…"

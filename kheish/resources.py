@@ -1,4 +1,4 @@
-"""The files that ship with the package: the state template, the JSON Schemas, the demo's scene."""
+"""The files that ship with the package: console, docs, state template, JSON Schemas, and the demo's scene."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ _PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """Return the folder `state-template`, `schemas` or `examples/demo`: inside an installed wheel, else beside the
-    package in a checkout."""
+    """Return the folder `state-template`, `schemas`, `docs` or `examples/demo`: inside an installed wheel, else beside
+    the package in a checkout."""
     packed = _PACKAGE / "_data" / name
     return packed if packed.is_dir() else _PACKAGE.parent / name
+
+
+def console() -> Path:
+    """Return the folder of the console, which is part of the package."""
+    return _PACKAGE / "console"
 
 
 def version() -> str:

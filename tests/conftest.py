@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -32,8 +32,10 @@ settings.load_profile("kheish")
 DESCRIPTORS = Path("/proc/self/fd")
 #: a module has these if it starts daemons, directly or by other modules of the tests
 STARTS_DAEMONS = "tests.support.daemon"
-#: how many tests of other modules take as long as a test with daemons
-LONG = 25
+#: seconds of a test of a module that is not recorded in DURATIONS, with daemons and without
+WITH_DAEMONS, WITHOUT = 1.0, 0.04
+#: a line for each module that takes long: its seconds, its path. `make durations` writes it
+DURATIONS = Path(__file__).with_name("durations.txt")
 
 gc.disable()  # what collection imports stays
 
@@ -61,16 +63,38 @@ def is_long(module: str) -> bool:
     return STARTS_DAEMONS in known
 
 
+def recorded() -> dict[Path, float]:
+    """Return the seconds of the modules that are recorded."""
+    lines = (line.split() for line in DURATIONS.read_text().splitlines())
+    return {DURATIONS.parent / path: float(seconds) for seconds, path in lines}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the modules that take longest: those with many tests, and above all with many daemons.
+    """Begin with the modules that take longest: as recorded, or estimated by their tests and daemons.
 
     Workers take one module after another (`make test`), so that they end with the shortest, at about the same time.
     """
     sizes = Counter(item.path for item in items)
     named = {item.path: item.module.__name__ for item in items if isinstance(item, pytest.Function)}
-    weights = {path: sizes[path] * (LONG if path in named and is_long(named[path]) else 1) for path in sizes}
-    places = {path: place for place, path in enumerate(sorted(sizes, key=lambda path: (-weights[path], path)))}
+    seconds = {
+        path: sizes[path] * (WITH_DAEMONS if path in named and is_long(named[path]) else WITHOUT) for path in sizes
+    } | recorded()
+    places = {path: place for place, path in enumerate(sorted(sizes, key=lambda path: (-seconds[path], path)))}
     items.sort(key=lambda item: places[item.path])  # stable: the order within a module is as before
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Record how long modules took, where `make durations` asks for it."""
+    if os.environ.get("KHEISH_TEST_DURATIONS") != "record":
+        return
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0].removeprefix("tests/")] += report.duration
+    longest = sorted(((round(taken), path) for path, taken in seconds.items() if taken >= 5), reverse=True)
+    lines = [f"{taken:4} {path}\n" for taken, path in longest]
+    DURATIONS.write_text("".join(lines))
 
 
 @pytest.hookimpl(trylast=True)

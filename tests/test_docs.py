@@ -10,12 +10,18 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from kheish.client import Kheish
+from kheish.jobs import probing
+from tests.support import forking
 from tests.support.daemon import until
+from tests.support.programs import Call, Programs, kheish
 
 TOP = Path(__file__).parents[1]
 PAGES = [TOP / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -27,17 +33,20 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-#: waits until a daemon has committed all that happened
-SETTLED = """
-import time
-from kheish.client import Kheish
-deadline = time.monotonic() + 20
-while time.monotonic() < deadline:
-    said = Kheish().status()
-    if said['git']['committed_n'] == said['events']['newest']:
-        break
-    time.sleep(0.05)
-"""
+def sleep(call: Call) -> int:
+    """Sleep as long as a page says, and until everything is committed.
+
+    A page says how long it takes on a quiet machine.
+    """
+    time.sleep(float(call.words[0]))
+    client = Kheish(state_root=call.cwd / call.env["KHEISH_STATE_ROOT"])
+
+    def is_settled() -> bool:
+        said = client.status()
+        return bool(said["git"]["committed_n"] == said["events"]["newest"])
+
+    until(is_settled, 20, what="everything is committed")
+    return 0
 
 
 class Reader:
@@ -47,18 +56,20 @@ class Reader:
         self.folder = folder
         (folder / "examples").symlink_to(TOP / "examples")
         (folder / "bin").mkdir()
-        kheish = folder / "bin" / "kheish"
-        kheish.write_text(f'#!/bin/sh\nexec {sys.executable} -m kheish.cli.main "$@"\n')
-        kheish.chmod(0o755)
-        # A page says how long it takes on a quiet machine; here it is also waited until everything is committed.
-        sleep = folder / "bin" / "sleep"
-        sleep.write_text(f'#!/bin/sh\n{shutil.which("sleep")} "$1"\nexec {sys.executable} -c "{SETTLED}"\n')
-        sleep.chmod(0o755)
+        self._programs = Programs(folder / "bin", {"kheish": kheish, "sleep": sleep})
+        self.is_forked = forking.is_used()
         path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         person = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_PAGER": "cat", "EDITOR": "true"}
         self.env = {"PATH": path, "HOME": str(folder), "PYTHONPATH": str(TOP), "KHEISH_BIND": "127.0.0.1:0", **person}
         self.env |= {f"GIT_COMMITTER_{key}": person[f"GIT_AUTHOR_{key}"] for key in ("NAME", "EMAIL")}
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.daemon: subprocess.Popen[bytes] | forking.Forked | None = None
+        if not self.is_forked:
+            self.execute()
+
+    def execute(self) -> None:
+        """Have each `kheish` executed from now on, as it is for a reader of the page."""
+        self.is_forked = False
+        (self.folder / "bin" / "kheish").write_text(f'#!/bin/sh\nexec {sys.executable} -m kheish.cli.main "$@"\n')
 
     def type(self, block: str) -> str:
         """Run a block; exports hold for what comes after. The line that serves goes on in the background."""
@@ -80,8 +91,15 @@ class Reader:
 
     def _serve(self, line: str) -> str:
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
-            self.daemon = subprocess.Popen(line.split(), cwd=self.folder, env=self.env, stdout=out, stderr=err)
+            self.daemon = self._start(line.split(), out, err)
         return until((self.folder / "stdout").read_text, what="the ready line")
+
+    def _start(self, words: list[str], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes] | forking.Forked:
+        if not self.is_forked:
+            return subprocess.Popen(words, cwd=self.folder, env=self.env, stdout=out, stderr=err)
+        with open(os.devnull, "rb") as null:
+            places = {"stdin": null.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+            return forking.Forked(*forking.SERVER.fork(words[1:], env=self.env, cwd=self.folder, **places), None)
 
     def _on_terminal(self, script: str) -> str:
         """Under a terminal, with the answers that the quickstart tells to type."""
@@ -103,16 +121,22 @@ class Reader:
         if self.daemon is not None:
             self.daemon.terminate()
             self.daemon.wait(20)
+            self.daemon = None
+
+    def close(self) -> None:
+        self.leave()
+        self._programs.close()
 
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
     reader = Reader(tmp_path)
     yield reader
-    reader.leave()
+    reader.close()
 
 
 def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
+    reader.execute()
     serve, status, follow, submit, answer, look, program = blocks("docs/quickstart.md")
     assert reader.type(serve).startswith("kheish ready http://127.0.0.1:")
     assert "tour" in reader.type(status)
@@ -131,7 +155,12 @@ def served(reader: Reader) -> None:
     reader.type("git config --global user.name Ada\ngit config --global user.email ada@example.org")
     reader.type(serve)
     reader.type(look)
-    until(lambda: "edit:" in reader.type("git -C my-state log --format=%s"), what="the route is committed")
+    # There may be other routes, from other pages; no page relies on being the first.
+    (reader.folder / "my-state/routes/another.yaml").write_text("driver: scripted\nscript: {echo: true}\n")
+    committed = "git -C my-state log --format=%s --name-only"
+    until(
+        lambda: {"routes/tour.yaml", "routes/another.yaml"} <= set(reader.type(committed).split()), what="both routes"
+    )
 
 
 def programs(page: str) -> list[str]:
@@ -183,7 +212,7 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     assert told.count("routes/broken.yaml:1:1") == 4 and "did you mean 'model'?" in told
     assert "openai.yaml is valid" in reader.type(check)
     reader.type(inbox)
-    until(lambda: "run_" in reader.type("kheish runs list --session notes --quiet"), what="the dropped file's run")
+    until(lambda: "run_" in reader.type("kheish runs list --session mail --quiet"), what="the dropped file's run")
     reader.type(answer)
     until(lambda: "completed" in reader.type("kheish runs list --session asked"), what="answered in files")
 
@@ -223,6 +252,31 @@ def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
     assert "run_" in reader.type("kheish runs list --session reports --quiet")
 
 
+def test_that_connectors_take_requests_word_for_word(reader: Reader) -> None:
+    [begin] = blocks("docs/connectors.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "alerts.yaml is valid" in seen and seen.count("alerts answered 202") == 2
+    assert '"duplicate": false' in seen and '"duplicate": true' in seen and "accepted" in seen
+
+
+def test_that_assets_are_stored_word_for_word(reader: Reader) -> None:
+    begin, upload = blocks("docs/assets.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "outage.md, text/markdown, 29 characters" in seen and "The disk was full." in seen
+    assert seen.count("sha256:") >= 4 and "Unused: 0 assets" in seen
+    assert '"asset_id":"sha256:' in reader.type(upload)
+
+
+def test_that_observations_are_sent_word_for_word(reader: Reader) -> None:
+    begin, tokens = blocks("docs/observations.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "2 observations stored." in seen and "GET /admin 500" in seen and "run_" in seen
+    assert (seen := reader.type(tokens)).count("kheish_") == 2 and "The tokens of web are revoked." in seen
+
+
 def test_that_goals_are_pursued_word_for_word(reader: Reader) -> None:
     begin, steer = blocks("docs/goals.md")
     served(reader)
@@ -230,6 +284,64 @@ def test_that_goals_are_pursued_word_for_word(reader: Reader) -> None:
     assert "no_progress" in seen and "goal_" in seen and "suite" in seen.rpartition("no_progress")[2]
     seen = reader.type(steer)
     assert "is active" in seen and "is paused" in seen and "600000" in seen and "is removed" in seen
+
+
+def test_that_channels_work_word_for_word(reader: Reader) -> None:
+    room, proposals = blocks("docs/channels.md")
+    served(reader)
+    seen = reader.type(room)
+    assert "The queries are as fast as yesterday. @network" in seen and "Two percent, since" in seen
+    assert "a tag matches" in seen and "mentioned by an agent" in seen and "the replies are spent" in seen
+    seen = reader.type(proposals)
+    assert "is posted as post_" in seen and "Replace the switch in rack 3" in seen
+
+
+def test_that_projects_work_word_for_word(reader: Reader) -> None:
+    begin, claim = blocks("docs/projects.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "build is started" in seen and "completed" in seen and "pending" in seen
+    seen = reader.type(claim)
+    assert "check is completed." in seen and "release" in seen
+
+
+def test_that_mcp_servers_work_word_for_word(reader: Reader) -> None:
+    begin, agent = blocks("docs/mcp.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "mcp/notes is trusted" in seen and "notes is ready, notes 1.0 with protocol 2025-06-18" in seen
+    assert "mcp__notes__add_note" in seen and "That was note 1." in seen and "1. Buy milk." in seen
+    assert "2. Call Ann." in reader.type(agent)
+
+
+def test_that_hooks_work_word_for_word(reader: Reader) -> None:
+    begin, agent, imported = blocks("docs/hooks.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "The hook block-rm is not started: it is not trusted yet" in seen and "hooks/block-rm is trusted" in seen
+    assert "block-rm at pre_tool_use: blocked: rm -rf is not allowed here" in seen
+    seen = reader.type(agent)
+    assert "denied by the hook block-rm: rm -rf is not allowed here" in seen and "blocked" in seen
+    seen = reader.type(imported)
+    assert "SessionStart: claude-01-session-start" in seen and "WorktreeCreate: not imported" in seen
+    assert "claude-01-session-start" in seen.partition("NAME")[2]
+
+
+def test_that_outputs_are_delivered_word_for_word(reader: Reader) -> None:
+    [begin] = blocks("docs/outputs.md")
+    [letters] = blocks("docs/deliveries.md")
+    served(reader)
+    seen = reader.type(begin)
+    assert "answers: sent" in seen and "delivered" in seen.partition("DELIVERY")[2]
+    assert "0 would be sent again, 0 not." in reader.type(letters)
+
+
+def test_that_the_mcp_server_works_word_for_word(reader: Reader) -> None:
+    [block] = blocks("docs/mcp-server.md")
+    served(reader)
+    seen = reader.type(block)
+    assert "desk is ready, kheish 0" in seen and "with protocol 2026-07-28" in seen
+    assert "mcp__desk__start_run" in seen and "incident-triage" in seen and '"approvals": []' in seen
 
 
 def test_that_memory_works_word_for_word(reader: Reader) -> None:
@@ -244,6 +356,29 @@ def test_that_memory_works_word_for_word(reader: Reader) -> None:
     assert "Ada: edit: memory/shared/deploy.md" in reader.type(commits)
     seen = reader.type(search)
     assert "memory/shared/deploy.md" in seen and "name: deploying" in seen
+
+
+def test_that_stacks_are_applied_and_runs_debugged_word_for_word(reader: Reader) -> None:
+    served(reader)
+    (apply,), (capture,) = blocks("docs/stacks.md"), blocks("docs/debugging.md")
+    seen = reader.type(apply)
+    assert seen.count("+ create") == 4 and "2 files applied as the stack team." in seen and "team" in seen
+    seen = reader.type(capture.replace("--debug", "--route team --debug"))
+    assert "turn-0001-attempt-0001-model-request" in seen and '"name": "Instructions"' in seen
+
+
+def test_that_skills_are_used_word_for_word(reader: Reader) -> None:
+    if not probing.probe().available:
+        pytest.skip("bubblewrap does not work here")
+    use, trust = blocks("docs/skills.md")
+    served(reader)
+    (reader.folder / "my-project/main.py").write_text("# TODO: write it\n")
+    seen = reader.type(use)
+    assert "todo-report  skills/todo-report  model, users  no" in seen
+    assert "my-state/skills/todo-report is valid" in seen
+    seen = reader.type(trust)
+    assert "skills/todo-report is trusted" in seen and seen.count("These are left to do.") >= 2
+    assert "main.py:1:# TODO: write it" in seen and "waiting_for" not in seen
 
 
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:

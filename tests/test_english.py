@@ -28,6 +28,7 @@ HELD = (
     "generate",
     "jobs",
     "offline",
+    "protocols",
     "runtime",
     "state",
     "store",
@@ -70,7 +71,8 @@ VERBS = frozenset(
         show shut sign signal simplify size skip sleep sort spawn spill split squash stage stamp start stop store
         stream strip submit substitute subtract sum summarize supersede supply suppress surface suspend swallow
         swap sweep switch sync tag taint take tally terminate test throttle throw time touch trace track transfer
-        transform translate traverse trigger trim truncate trust try turn unblock undelete undo unescape unfold
+        transcribe transform translate traverse trigger trim truncate trust try turn unblock undelete undo unescape
+        unfold
         unlink unlock unpack unquote unregister unset untaint untar update upgrade upload use validate verify view
         visit vouch wait wake walk warn watch widen withdraw withhold wrap write yield
         """,

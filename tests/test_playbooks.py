@@ -125,3 +125,92 @@ def test_that_a_review_cannot_write_and_its_verdict_is_json_that_a_person_has_al
         assert [kinds[one["facts"]["output_id"]] for one in flow["evidence"]] == ["overview", "findings"]
     finally:
         daemon.end()
+
+
+def test_that_a_change_is_reviewed_by_agents_in_worktrees(tmp_path: Path) -> None:
+    daemon = serve(tmp_path, "reviewed-change")
+    folder = EXAMPLES / "reviewed-change"
+    daemon.write("playbooks/reviewed-change/playbook.yaml", (folder / "playbook.yaml").read_text())
+    shutil.copytree(folder / "workspace", daemon.workspace, dirs_exist_ok=True)
+    for words in (("init", "-q", "-b", "main"), ("config", "user.name", "Ada"), ("config", "user.email", "a@b.example"),
+                  ("add", "."), ("commit", "-q", "-m", "before")):  # fmt: skip
+        git(daemon.workspace, *words)
+    try:
+        release(daemon.start(), "reviewed-change")
+        flow = start(daemon, "reviewed-change", file="figures.py", change="Add the average of values.")
+        assert shown(flow) == ("waiting", ["satisfied", "waiting"])
+        flow = decide(daemon, flow)
+        assert shown(flow) == ("succeeded", ["satisfied"] * 2)
+        agent = daemon.client.sessions.get(flow["session_id"])["agent_id"]
+        reviewers = {one["name"]: one for one in daemon.client.agents.list(parent=agent)["items"]}
+        assert {name: (one["status"], one["isolation"]) for name, one in reviewers.items()} == {
+            "first": ("settled", "worktree"), "second": ("settled", "worktree"),
+        }  # fmt: skip
+        for one in reviewers.values():
+            assert one["worktree"]["path"] in one["result"]["output"], "it worked there"
+            assert one["worktree"]["state"] == "removed", "nothing was left in it"
+        assert not daemon.client.agents.worktrees()["items"]
+        subjects = git(daemon.workspace, "log", "--format=%s").splitlines()
+        assert subjects == ["Give the average of no values", "Add the average", "before"]
+        assert sorted(evidence(flow)) == ["change", "review"]
+        assert git(daemon.workspace, "status", "--porcelain") == ""
+    finally:
+        daemon.end()
+
+
+REVIEW = {
+    "driver": "scripted",
+    "script": {
+        "after_last": "fail",
+        "turns": [
+            {"tool_calls": [{"name": "memory", "arguments": {"command": "view", "path": "/memories"}}]},
+            {"expect": "deploy.md", "tool_calls": [
+                {"name": "memory", "arguments": {"command": "view", "path": "/memories/shared/deploy.md"}},
+                {"name": "memory", "arguments": {"command": "view", "path": "/memories/shared/release.md"}},
+            ]},
+            {"expect": "on Fridays", "tool_calls": [{"name": "emit_output", "arguments": {
+                "kind": "findings", "content": "release.md repeats deploy.md, and names another day."}}]},
+            {"tool_calls": [{"name": "attach_evidence", "arguments": {
+                "kind": "output", "id": "findings", "ref": "findings", "phase": "read"}}]},
+            {"tool_calls": [
+                {"name": "memory", "arguments": {"command": "str_replace", "path": "/memories/shared/deploy.md",
+                                                 "old_str": "on Mondays", "new_str": "on Mondays, never on Fridays"}},
+                {"name": "memory", "arguments": {"command": "delete", "path": "/memories/shared/release.md"}},
+            ]},
+            {"tool_calls": [{"name": "emit_output", "arguments": {
+                "kind": "proposals", "content": "deploy.md corrected, release.md deleted."}}]},
+            {"tool_calls": [{"name": "attach_evidence", "arguments": {
+                "kind": "output", "id": "proposals", "ref": "proposals", "phase": "propose"}}]},
+            {"text": "Two proposals."},
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.demand(28)
+def test_that_a_review_of_memory_only_proposes_and_a_person_accepts(tmp_path: Path) -> None:
+    daemon = Daemon.make(tmp_path, routes={"reviewer": REVIEW})
+    notes = {"deploy": "We deploy on Mondays.\n", "release": "Releases go out on Fridays.\n"}
+    for name, text in notes.items():
+        daemon.write(f"memory/shared/{name}.md", text)
+    try:
+        release(daemon.start(), "memory-review")
+        flow = daemon.client.flows.start("memory-review", inputs={})
+        done = until(lambda: ended(daemon, flow["flow_id"]), 60)
+        assert shown(done) == ("succeeded", ["satisfied"] * 2), dict(done)
+        folder = daemon.root / "memory" / "shared"
+        assert {one.stem: one.read_text() for one in folder.glob("*.md")} == notes, "it only proposes"
+        pending = daemon.client.memory.proposals()["items"]
+        assert sorted(one["path"] for one in pending) == ["memory/shared/deploy.md", "memory/shared/release.md"]
+        by_path = {one["path"]: one["proposal_id"] for one in pending}
+        form = daemon.root / "pending" / "memory" / f"{by_path['memory/shared/deploy.md']}.yaml"
+        until(form.exists, what="the proposal is a file")
+        form.write_text(form.read_text().replace("\ndecision:", "\ndecision: accept", 1))
+        assert daemon.cli("memory", "accept", by_path["memory/shared/release.md"]).returncode == 0
+        until(lambda: "never on Fridays" in (folder / "deploy.md").read_text(), what="accepted by the file")
+        assert not (folder / "release.md").exists()
+        until(lambda: not daemon.client.memory.proposals(status="pending")["items"], what="none waits")
+        (left,) = daemon.client.memory.list(scope="shared")["items"]
+        assert (left["path"], left["origin"]) == ("memory/shared/deploy.md", "person")
+    finally:
+        daemon.end()

@@ -56,12 +56,16 @@ class Account(Answer):
     """A provider account that the daemon can use."""
 
     account_id: str
-    kind: Literal["api_key"]
+    kind: Literal["api_key", "oauth"]
     slot: str
     audiences: list[str]
     """Its uses, by the Definitions in force: `route:main`."""
     status: Literal["ready", "not_ready"]
     reason: str | None
+    issuer: str | None
+    """The authorization server of an OAuth login, to which its tokens are bound."""
+    expires_at: str | None
+    """The end of its access token, which is renewed when it is used."""
 
 
 class Lease(Answer):

@@ -12,6 +12,7 @@ from kheish.api import at_revision, views
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Body, Key, Name, Reason
 from kheish.api.http.operation import bind, get, post
+from kheish.api.mcp import answers as mcp_answers
 from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.domain import approvals, keys
@@ -39,6 +40,9 @@ class ResolveApproval(Body):
     """Other arguments for the call, with allow."""
     remember: Literal["exact", "pattern"] | None = None
     """Add a rule for the session, so that the agent need not ask again."""
+    via: mcp_answers.Via | None = None
+    """`mcp` for an answer that an MCP client brings: it identifies no person, so it never counts where several must
+    allow a call. `mcp_tool`: an MCP client's tool answers, which `mcp.approvals` of kheish.yaml must permit."""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
@@ -100,6 +104,7 @@ class Approvals:
     async def resolve_approval(self, req: Request, resp: Response, approval_id: str) -> None:
         """Allow or deny. Raises ApprovalResolved with the earlier decision and its author."""
         body = await media.read(req, ResolveApproval)
+        mcp_answers.check(self._services, body.via)
         key = await keys.known(self._state, media.idempotency(req, body, f"approvals/{approval_id}/resolve"))
         if key is not None and key.result is not None:
             return media.send(resp, await views.document(self._state, Approval, approval_id))
@@ -116,6 +121,7 @@ class Approvals:
         each = (await media.read(req, ResolveApprovals)).each()
         _refuse_twice([one.approval_id for one in each])
         for number, one in enumerate(each):
+            mcp_answers.check(self._services, one.via)
             if one.idempotency_key is not None:
                 raise Invalid("In a request for several approvals, items cannot have idempotency keys.")
             if one.arguments is not None and one.decision == "deny":
@@ -159,8 +165,8 @@ def _resolution(
         approval_id=approval_id,
         decision=body.decision,
         by=req.context.principal,
-        person=req.context.caller.person,
-        via="api",
+        person=mcp_answers.person(req.context.caller, body.via),
+        via=body.via or "api",
         reason=body.reason,
         arguments=body.arguments,
         bound=bound,

@@ -132,11 +132,10 @@ async def definition(services: Services, resp: Response, kind: Kind, id: str, re
         raw = await services.past.read(moment.commit, kind.path(id))
     except NotFound:
         raise NotFound(
-            f"There was no {kind.singular} {id!r} at {rev} (commit {moment.commit[:12]}); for its history see "
+            f"There was no {kind.one} {id!r} at {rev} (commit {moment.commit[:12]}); for its history see "
             f"GET /v1/{kind.name}/{id}/history"
         ) from None
-    read = reading.parse_markdown if kind.text else reading.parse
-    parsed = await parsing.run(read, kind.model, raw, kind.path(id))
+    parsed = await parsing.run(kind.read, raw, kind.path(id))
     errors = [problem.message for problem in parsed.problems if problem.severity == "error"]
     valid = parsed.value is not None and not errors
     resp.set_header(COMMIT, moment.commit)

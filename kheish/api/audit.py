@@ -64,6 +64,8 @@ class AuditReport(Answer):
     """The public key that signed."""
     finding: dict[str, Any] | None
     """The first problem: code, message, seq."""
+    witnessed: int | None
+    """The highest entry that a witness has seen; null if none was compared (`kheish audit verify --witness`)."""
 
 
 class Audit:

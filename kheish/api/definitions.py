@@ -12,24 +12,25 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import at_revision
-from kheish.api import state as api_state
+from kheish.api import at_revision, state as api_state
 from kheish.api.http import media, paging
 from kheish.api.http.answer import Answer
-from kheish.api.http.operation import Operation, bind, delete, get, post, put
+from kheish.api.http.operation import Operation, Tie, bind, delete, get, post, put
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.domain.definitions import KINDS, Definition, Kind
 from kheish.domain.events import frozen
 from kheish.domain.shown import View
 from kheish.errors import Fault, Invalid, UnsupportedMedia
+from kheish.store.edits import problems as words
+from kheish.store.edits.problems import Problem
 from kheish.store.files import blob_id
 
 #: fields that an answer adds to a definition's own; a PUT ignores them
-ADDED = ("id", "path", "etag", "status")
+ADDED = ("id", "path", "etag", "status", "managed_by")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: kinds whose module extends these operations
-OWN = frozenset({"schedules"})
+OWN = frozenset({"channels", "connectors", "hooks", "mcp", "outputs", "projects", "schedules", "skills", "sources"})
 VALIDATE = (Param(name="id", about="The id of the definition; paths beside the file are resolved from its folder."),)
 
 
@@ -38,6 +39,8 @@ class Validation(Answer):
 
     valid: bool
     problems: list[dict[str, Any]]
+    next: list[dict[str, Any]] | None = None
+    """The next times of a valid schedule, if it were saved now."""
 
 
 class DefinitionState(Answer):
@@ -61,6 +64,8 @@ class DefinitionView(View):
     etag: str
     """The git blob id of the file."""
     status: DefinitionState
+    managed_by: str | None = None
+    """The stack that the file belongs to (`kheish apply`)."""
 
 
 class Definitions:
@@ -101,9 +106,9 @@ class Definitions:
         ids.check_slug(id, "id")
         raw, kind = await self._content(req, id)
         made = await self._services.editor.put(
-            self._kind.name, id, raw, kind, if_match=_etag(req), by=req.context.principal
+            self._kind.name, id, raw, kind, if_match=media.sent_etag(req), by=req.context.principal
         )
-        await self._stored(id, req.context.principal)
+        await self.stored(id, req.context.principal)
         n = self._state.n
         await self._state.durable()
         found = self._state.definitions.get(self._kind.name, id)
@@ -114,7 +119,7 @@ class Definitions:
 
     async def delete_definition(self, req: Request, resp: Response, id: str) -> None:
         """Remove a definition (204)."""
-        await self._services.editor.delete(self._kind.name, id, if_match=_etag(req), by=req.context.principal)
+        await self._services.editor.delete(self._kind.name, id, if_match=media.sent_etag(req), by=req.context.principal)
         n = self._state.n
         await self._state.durable()
         resp.status = 204
@@ -128,7 +133,17 @@ class Definitions:
         raw, kind = await self._content(req, id)
         problems = [dict(one) for one in await self._services.editor.validate(self._kind.name, id, raw, kind)]
         valid = not any(problem["severity"] == "error" for problem in problems)
-        media.send(resp, {"valid": valid, "problems": problems})
+        warnings = await self._warnings(id, raw, kind) if valid else ()
+        problems += [{**words.view(one), "since": ids.now()} for one in warnings]
+        media.send(resp, {"valid": valid, "problems": problems, **(await self._foreseen(raw, kind) if valid else {})})
+
+    async def _warnings(self, id: str | None, raw: bytes, kind: str) -> Sequence[Problem]:
+        """Return what the state of the daemon adds to the problems of a valid definition; by default nothing."""
+        return ()
+
+    async def _foreseen(self, raw: bytes, kind: str) -> dict[str, Any]:
+        """Return what else the answer about a valid definition has: what it would do; by default nothing."""
+        return {}
 
     async def definition_history(self, req: Request, resp: Response, id: str) -> None:
         """List the commits that changed a definition, newest first, even if it is deleted."""
@@ -160,7 +175,7 @@ class Definitions:
             value = orjson.loads(raw)
         except (ValueError, RecursionError):
             return raw  # the editor reports the problem, as for any definition
-        known = self._kind.model.model_fields
+        known = {field.alias or name for name, field in self._kind.model.model_fields.items()}
         if not isinstance(value, dict):
             return raw
         extra = [name for name in (*ADDED, *self.added) if name in value and name not in known]
@@ -170,7 +185,7 @@ class Definitions:
             )
         return orjson.dumps({key: item for key, item in value.items() if key not in extra}) if extra else raw
 
-    async def _stored(self, id: str, by: str) -> None:
+    async def stored(self, id: str, by: str) -> None:
         """Act on a definition that was just stored, before the answer."""
 
     async def _added(self, found: Sequence[Definition]) -> list[dict[str, Any]]:
@@ -200,66 +215,74 @@ class Definitions:
             "id": found.id,
             "path": found.path,
             "etag": blob_id(found.raw),
+            "managed_by": self._state.definitions.managed.get(found.path),
             "status": status or self._state.definitions.status(found, os.environ, self._state.slots),
         }
         data = found.data if found.value is None else found.value.model_dump(mode="json", by_alias=True)
         return {**added, **data, **more}
 
 
-def _etag(req: Request) -> str | None:
-    """Return the blob id that the caller expects to replace. Raises Invalid."""
-    text = req.get_header("If-Match")
-    if text is None:
-        return None
-    tag = text.strip().removeprefix("W/").strip('"')
-    if not tag or "," in tag:
-        raise Invalid("If-Match takes one ETag, or *.")
-    return tag
-
-
 def operations(
-    kind: Kind, resource: type[Definitions] = Definitions, answer: type[View] = DefinitionView
+    kind: Kind,
+    resource: type[Definitions] = Definitions,
+    answer: type[View] = DefinitionView,
+    more: tuple[Param, ...] = (),
+    tie: Tie | None = None,
 ) -> tuple[Operation, ...]:
-    """Return the operations of one kind; their names contain its name."""
+    """Return the operations of one kind; their names contain its name. `more`: further parameters of its reads."""
+    reads = _reads(kind, resource, answer, more, tie)
+    return bind(partial(resource, kind=kind), *reads, *_writes(kind, answer))
+
+
+def _reads(
+    kind: Kind, resource: type[Definitions], answer: type[View], more: tuple[Param, ...], tie: Tie | None
+) -> tuple[Operation, ...]:
     many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
-    return bind(
-        partial(resource, kind=kind),
+    return (
         get(
             many,
-            Definitions.list_definitions,
-            f"List valid {kind.name}, by id.",
+            resource.list_definitions,
+            f"List valid {kind.many}, by id.",
             answer,
             *paging.PAGE,
+            *more,
             page=True,
+            tie=tie,
             name=f"list_{kind.name}",
         ),
         get(
             one,
-            Definitions.get_definition,
-            f"One {noun}.",
+            resource.get_definition,
+            f"One {kind.one}.",
             answer,
             at_revision.AT,
+            *more,
             problems=(404,),
             text=True,
+            tie=tie,
             name=f"get_{noun}",
         ),
+    )
+
+
+def _writes(kind: Kind, answer: type[View]) -> tuple[Operation, ...]:
+    many, one, noun, a = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular, f"{kind.article} {kind.one}"
+    return (
         put(
             one,
             Definitions.put_definition,
-            f"Create (201) or replace (200) a {noun}.",
+            f"Create (201) or replace (200) {a}.",
             kind.model,
             answer,
             problems=(404, 409, 412),
             text=True,
             name=f"put_{noun}",
         ),
-        delete(
-            one, Definitions.delete_definition, f"Remove a {noun}.", problems=(404, 409, 412), name=f"delete_{noun}"
-        ),
+        delete(one, Definitions.delete_definition, f"Remove {a}.", problems=(404, 409, 412), name=f"delete_{noun}"),
         post(
             f"{many}/validate",
             Definitions.validate_definition,
-            f"Validate a {noun} without saving it.",
+            f"Validate {a} without saving it.",
             kind.model,
             Validation,
             *VALIDATE,
@@ -269,7 +292,7 @@ def operations(
         get(
             f"{one}/history",
             Definitions.definition_history,
-            f"List commits that changed a {noun}, newest first.",
+            f"List commits that changed {a}, newest first.",
             at_revision.Commit,
             *paging.PAGE,
             page=True,

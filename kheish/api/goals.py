@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish.api import at_revision, views
-from kheish.api.http import media
+from kheish.api.http import media, paging
 from kheish.api.http.bodies import Body, Few, Reason
 from kheish.api.http.operation import bind, delete, get, patch, put
 from kheish.api.services import Services
+from kheish.authoring import preconditions
 from kheish.domain import intake, keys
 from kheish.domain.events import Draft, GoalBudget
-from kheish.domain.goals import goal as goals
-from kheish.domain.goals import verbs
+from kheish.domain.goals import goal as goals, verbs
 from kheish.domain.goals.goal import Goal, GoalView
 from kheish.domain.goals.verbs import Wanted
 from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
 from kheish.errors import NotFound
+from kheish.ids import LONGEST, MOST
 from kheish.runtime import judging
 
 Objective = Annotated[str, Field(min_length=1, max_length=verbs.OBJECTIVE_CHARACTERS)]
 Completion = Annotated[list[Annotated[str, Field(max_length=20_000)] | Few], Field(max_length=100)]
-Seconds = Annotated[float, Field(ge=1)] | Annotated[str, Field(max_length=20)]
+Seconds = Annotated[float, Field(ge=1, le=LONGEST)] | Annotated[str, Field(max_length=20)]
 
 
 class GoalLimits(Body):
     """Limits of a goal's whole usage; one that is left out is no limit."""
 
-    tokens: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Input and output tokens."""
-    cost_usd: Annotated[float, Field(gt=0)] | None = None
+    cost_usd: Annotated[float, Field(gt=0, le=MOST)] | None = None
     """US dollars; the session's route needs a price."""
     wall_time: Seconds | None = None
     """The time in which its runs work: seconds, or a duration such as `2h`."""
@@ -65,11 +66,16 @@ class ChangeGoal(Body):
 
 
 class Goals:
-    """The resource of `/v1/sessions/{session_id}/goal`."""
+    """The resource of `/v1/sessions/{session_id}/goal`, and of the list of all goals."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._state = services.state
+
+    async def list_goals(self, req: Request, resp: Response) -> None:
+        """Answer with a page of goals, newest first."""
+        given = req.context.query
+        media.send(resp, await views.listed(self._state, Goal, {**given, "status": given.get("status") or SHOWN}))
 
     async def get_goal(self, req: Request, resp: Response, session_id: str) -> None:
         """Answer with the goal, now or as of a commit (`?at=`)."""
@@ -85,12 +91,17 @@ class Goals:
     async def put_goal(self, req: Request, resp: Response, session_id: str) -> None:
         """Set the goal (201), or replace it (200)."""
         body = await media.read(req, SetGoal)
-        wanted = await _wanted(body)
+        request = media.idempotency(req, body, f"sessions/{session_id}/goal:put")
+        wanted, expected = await _wanted(body), media.sent_etag(req)
         async with self._state.using(session_id):
-            is_new = not _is_open(goals.find(self._state, session_id))
-            self._check_price(session_id, wanted)
-            drafts = verbs.set_goal(self._state, session_id, wanted, by=req.context.principal)
-            self._state.append(*drafts)
+            key = await keys.known(self._state, request)
+            is_new = False
+            if keys.earlier(self._state, key) is None:
+                is_new = not _is_open(goals.find(self._state, session_id))
+                preconditions.check(f"The goal of {session_id}", expected, None if is_new else preconditions.ANY)
+                self._check_price(session_id, wanted)
+                by = req.context.principal
+                self._state.append(*verbs.set_goal(self._state, session_id, wanted, by=by, key=keys.sent(key)))
             await self._answer(resp, session_id, status=201 if is_new else 200)
 
     async def change_goal(self, req: Request, resp: Response, session_id: str) -> None:
@@ -112,7 +123,7 @@ class Goals:
             await self._answer(resp, session_id)
 
     async def clear_goal(self, req: Request, resp: Response, session_id: str) -> None:
-        """Remove the goal (204); its run that has not ended continues to its end."""
+        """Remove the goal (204); its run that works continues to its end."""
         async with self._state.using(session_id):
             self._state.append(*verbs.clear(self._state, session_id, by=req.context.principal))
             n = self._state.n
@@ -157,12 +168,17 @@ async def _wanted(body: SetGoal | ChangeGoal) -> Wanted:
     return Wanted(objective=body.objective, completion=required, budget=_limits(body.budget))
 
 
+#: a removed goal is in its session's Record only
+SHOWN = tuple(one for one in get_args(goals.Status) if one != "cleared")
+LIST = (*paging.PAGE, *paging.SESSION, paging.choices("status", SHOWN))
 ONE = "/v1/sessions/{session_id}/goal"
 OPERATIONS = bind(
     Goals,
+    get("/v1/goals", Goals.list_goals, "List goals, newest first.", GoalView, *LIST, page=True, tie="query"),
     get(ONE, Goals.get_goal, "Get the goal of a session, now or as of a commit.", GoalView, at_revision.AT,
         problems=(404,)),
-    put(ONE, Goals.put_goal, "Set the goal of a session.", SetGoal, GoalView, problems=(404, 409)),
+    put(ONE, Goals.put_goal, "Set the goal of a session.", SetGoal, GoalView, problems=(404, 409, 412),
+        key=True),
     patch(ONE, Goals.change_goal, "Change, pause or resume the goal, or raise its budget.", ChangeGoal, GoalView,
           problems=(404, 409), key=True),
     delete(ONE, Goals.clear_goal, "Remove the goal of a session.", problems=(404,)),

@@ -16,12 +16,14 @@ from kheish.api.http.answer import Answer
 from kheish.api.http.bodies import Body, Name
 from kheish.api.http.operation import bind, delete, get, post
 from kheish.api.http.paging import Given, Param
+from kheish.api.journal import page
 from kheish.api.services import Services
 from kheish.api.sessions import fresh_id, using_or_new
 from kheish.beneath import pool
 from kheish.domain import history, workspaces
 from kheish.domain.events import Entry
 from kheish.domain.forks import fork as forks
+from kheish.domain.mailboxes import recipients
 from kheish.domain.memory.names import Place as MemoryPlace
 from kheish.domain.sessions import end as session_end
 from kheish.domain.sessions.session import Session, SessionView
@@ -29,6 +31,7 @@ from kheish.errors import Forbidden, InvalidCursor, SessionConflict
 from kheish.runtime import net_diffs
 from kheish.runtime.changed_files import Place
 from kheish.runtime.memory import forks as memory_forks
+from kheish.runtime.projects import work
 from kheish.store.git import revisions
 from kheish.store.git.revisions import FORMS
 
@@ -43,12 +46,6 @@ SEARCH = (
     *paging.PAGE,
     Param(name="q", about=f"The query: {search.QUERY}. All of its words must occur.", required=True),
 )
-JOURNAL = (
-    *paging.PAGE,
-    Param(name="after", kind="count", about="Entries after this event number."),
-    Param(name="run", about="Only entries of this run."),
-    Param(name="kind", many=True, about="Only entries of this kind."),
-)
 
 
 class ForkSession(Body):
@@ -56,24 +53,11 @@ class ForkSession(Body):
 
     at: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """The moment to fork at: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an
-    entry of its journal (`seq:17`); without it, now.
-    """
+    entry of its journal (`seq:17`); without it, now."""
     session_id: Name | None = None
     """An id of your choice; without it, one is generated."""
     title: Annotated[str, Field(max_length=500)] | None = None
     """A title for people; without it, that of the other session."""
-
-
-class Event(Answer):
-    """A journal line, verbatim."""
-
-    v: int
-    n: int
-    seq: int
-    at: str
-    kind: str
-    actor: str
-    data: dict[str, Any]
 
 
 class Moment(Answer):
@@ -97,7 +81,7 @@ class SessionDiff(Answer):
     """null: now."""
     text: str
     """As a conversation."""
-    entries: list[Event]
+    entries: list[page.Event]
     """The journal lines, oldest first."""
     next_from: str | None
     """The cursor of the next page, as `from`; null on the last page."""
@@ -194,7 +178,7 @@ class History:
         """Create a session (201) with the history of another; the same request returns it again (200)."""
         body = await media.read(req, ForkSession)
         target = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
-        filtering.see(req.context.caller, target)
+        filtering.see_name(req.context.caller, target)
         source = await views.document(self._state, Session, session_id)
         copied = await self._copied(source, body.at)
         if copied.settings["workspace"] != source["workspace"] and req.context.caller.role != "admin":
@@ -264,6 +248,8 @@ class History:
     async def delete_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Remove a session from the tree and the index, and report what remains in git's history."""
         async with self._state.using(session_id):
+            session_end.check_owned(session_id, await work.owned(self._state, session_id))
+            await recipients.tell_senders(self._state, session_id)
             entry = session_end.delete(self._state, session_id, by=req.context.principal)
         await self._state.durable()
         media.send(resp, {**session_end.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
@@ -272,21 +258,7 @@ class History:
         """Answer with a page of journal lines, oldest first, verbatim."""
         await views.document(self._state, Session, session_id)
         await self._state.caught_up()
-        given: Given = req.context.query
-        limit = given.get("limit", paging.LIMIT)
-        place = paging.number_of("n", given.get("cursor"))
-        rows = await asyncio.to_thread(
-            self._state.index.events,
-            given.get("after", 0) if place is None else place,
-            limit=limit + 1,
-            session=session_id,
-            run=given.get("run"),
-            kinds=given.get("kind", ()),
-        )
-        more = len(rows) > limit
-        cursor = f'"{paging.cursor_of("n", rows[limit - 1][0])}"' if more else "null"
-        lines = ",".join(line for _, _, line in rows[:limit])
-        media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
+        media.send(resp, await page.read(self._services, session_id, req.context.query))
 
     async def session_events(self, req: Request, resp: Response, session_id: str) -> None:
         """Stream the session's events."""
@@ -297,9 +269,8 @@ class History:
 def _remains(entry: Entry) -> str:
     path = session_end.tombstone(entry)["path"]
     return (
-        "The next commit removes the folder, within seconds. Git keeps it: earlier commits still have it, and so does "
-        f"every clone and push of them (git log -- {path}). The workspace is unchanged. Rotate any secrets in the "
-        "history."
+        "The next commit removes the folder, within seconds. Git keeps it: earlier commits have it, and so does every "
+        f"clone and push of them (git log -- {path}). The workspace is unchanged. Rotate secrets in the history."
     )
 
 
@@ -381,8 +352,8 @@ OPERATIONS = bind(
         f"{ONE}/journal",
         History.session_journal,
         "List journal lines, oldest first.",
-        Event,
-        *JOURNAL,
+        page.Event,
+        *page.PARAMS,
         page=True,
         problems=(404,),
     ),

@@ -13,8 +13,7 @@ from kheish.api.http.answer import Answer
 from kheish.api.http.operation import bind, get
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
-from kheish.domain.playbooks import diff as playbook_diff
-from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks import diff as playbook_diff, versions as playbooks
 from kheish.errors import NotFound
 
 DIFF = (

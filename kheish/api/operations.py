@@ -12,12 +12,12 @@ from kheish.api import (
     history,
     mailboxes,
     manifests,
-    metrics,
     permissions,
     playbooks,
     probes,
     questions,
     runs,
+    runtime,
     secrets,
     sessions,
     state,
@@ -28,17 +28,33 @@ from kheish.api import (
     trust,
 )
 from kheish.api.agents import resource as agents
+from kheish.api.assets import resource as assets
+from kheish.api.channels import resource as channels
+from kheish.api.connectors import ingress, resource as connectors
+from kheish.api.debug import resource as debug
 from kheish.api.flows import resource as flows
+from kheish.api.hooks import resource as hooks
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
+from kheish.api.mcp import logins as mcp_logins, resource as mcp
 from kheish.api.memory import sessions as memory
+from kheish.api.metrics import resource as metrics
+from kheish.api.observations import resource as observations
+from kheish.api.outputs import deliveries, resource as outputs
+from kheish.api.projects import resource as projects
+from kheish.api.routes import testing as routes
 from kheish.api.schedules import resource as schedules
+from kheish.api.settings import resource as settings
+from kheish.api.skills import resource as skills
+from kheish.api.stacks import resource as stacks
 
 OPERATIONS: tuple[Operation, ...] = (
     *probes.OPERATIONS,
     *metrics.OPERATIONS,
     *openapi.operations(lambda: OPERATIONS),
     *status.OPERATIONS,
+    *settings.OPERATIONS,
+    *runtime.OPERATIONS,
     *state.OPERATIONS,
     *backup.OPERATIONS,
     *sessions.OPERATIONS,
@@ -49,6 +65,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *mailboxes.OPERATIONS,
     *memory.OPERATIONS,
     *runs.OPERATIONS,
+    *debug.OPERATIONS,
     *agents.OPERATIONS,
     *approvals.OPERATIONS,
     *questions.OPERATIONS,
@@ -57,11 +74,27 @@ OPERATIONS: tuple[Operation, ...] = (
     *tokens.OPERATIONS,
     *secrets.OPERATIONS,
     *access.OPERATIONS,
+    *mcp_logins.OPERATIONS,
     *audit.OPERATIONS,
     *flows.OPERATIONS,
     *playbooks.OPERATIONS,
     *trust.OPERATIONS,
     *manifests.OPERATIONS,
     *definitions.OPERATIONS,
+    *stacks.OPERATIONS,
+    *routes.OPERATIONS,
     *schedules.OPERATIONS,
+    *mcp.OPERATIONS,
+    *hooks.OPERATIONS,
+    *outputs.OPERATIONS,
+    *deliveries.OPERATIONS,
+    *projects.OPERATIONS,
+    *channels.OPERATIONS,
+    *assets.OPERATIONS,
+    *observations.OPERATIONS,
+    *skills.OPERATIONS,
+    *connectors.OPERATIONS,
+    *ingress.OPERATIONS,
 )
+#: the nouns that this version speaks
+FEATURES = tuple(sorted({one.tag for one in OPERATIONS}))

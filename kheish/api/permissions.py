@@ -1,4 +1,4 @@
-"""Permissions by HTTP: the rules in force, and the decision that a call would get."""
+"""The decision that a call would get, by HTTP. The rules themselves are a file (`settings`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish.api.http import filtering, media
-from kheish.api.http.answer import Answer, Free
+from kheish.api.http.answer import Answer
 from kheish.api.http.bodies import Body, Name
-from kheish.api.http.operation import bind, get, post
+from kheish.api.http.operation import bind, post
 from kheish.api.services import Services
 from kheish.errors import Invalid
 
@@ -36,14 +36,10 @@ class Verdict(Answer):
 
 
 class Permissions:
-    """The resource of `/v1/permissions`."""
+    """The resource of `/v1/permissions/check`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-
-    async def permissions(self, req: Request, resp: Response) -> None:
-        """Answer with permissions.yaml as it is in force."""
-        media.send(resp, self._services.state.definitions.permissions.model_dump(mode="json"))
 
     async def check_permission(self, req: Request, resp: Response) -> None:
         """Explain the decision on a call without executing it."""
@@ -52,13 +48,12 @@ class Permissions:
             raise Invalid("session and session_id differ; send one of them.")
         session_id = body.session_id or body.session
         if session_id is not None:
-            filtering.see(req.context.caller, session_id)
+            await filtering.see(self._services.state, req.context.caller, session_id)
         media.send(resp, await self._services.inspector.check(body.tool, body.arguments, session_id))
 
 
 OPERATIONS = bind(
     Permissions,
-    get("/v1/permissions", Permissions.permissions, "Get the effective rules.", Free),
     post(
         "/v1/permissions/check",
         Permissions.check_permission,

@@ -18,8 +18,7 @@ from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.domain.events.playbooks import EvidenceRef
 from kheish.domain.flows.status import LIVE
-from kheish.domain.playbooks import trust
-from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks import trust, versions as playbooks
 from kheish.domain.playbooks.versions import Released
 from kheish.errors import NotFound, VersionTampered
 from kheish.state.state import State

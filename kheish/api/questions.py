@@ -13,6 +13,7 @@ from kheish.api import at_revision, views
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Because, Body, Key, Name
 from kheish.api.http.operation import bind, get, post
+from kheish.api.mcp import answers as mcp_answers
 from kheish.api.services import Services
 from kheish.domain import keys, questions
 from kheish.domain.questions import Question
@@ -41,6 +42,9 @@ class AnswerQuestion(Body):
 
     answers: Annotated[dict[Name, GivenAnswer], Field(max_length=100)]
     """`{"q1": {"selected": ["a"], "text": null}}`"""
+    via: mcp_answers.Via | None = None
+    """`mcp` for an answer that an MCP client brings; `mcp_tool` for one by its tool, which `mcp.approvals` of
+    kheish.yaml must permit."""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
@@ -72,12 +76,15 @@ class Questions:
     async def answer_question(self, req: Request, resp: Response, question_id: str) -> None:
         """Answer all items of a question at once."""
         body = await media.read(req, AnswerQuestion)
+        mcp_answers.check(self._services, body.via)
         key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/answer"))
         if key is not None and key.result is not None:
             return await self.get_question(req, resp, question_id)
         answers = {id: given.model_dump() for id, given in body.answers.items()}
         async with self._pending(question_id):
-            question = questions.answer(self._state, question_id, answers, by=req.context.principal, via="api", key=key)
+            question = questions.answer(
+                self._state, question_id, answers, by=req.context.principal, via=body.via or "api", key=key
+            )
         return await self._answer(resp, question)
 
     async def decline_question(self, req: Request, resp: Response, question_id: str) -> None:

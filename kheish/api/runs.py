@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 from pydantic import model_validator
 
 from kheish.api import at_revision, submissions, views
+from kheish.api.assets import seeing
 from kheish.api.http import media, paging, sse
 from kheish.api.http.bodies import Because, Body, Key, Name, Reason
 from kheish.api.http.operation import bind, get, post
@@ -152,6 +153,8 @@ class Runs:
         async with self._state.using(old["session_id"]):
             key = await keys.known(self._state, request)
             given = intake.again(self._state, old, by=req.context.principal, key=key)
+            if keys.earlier(self._state, key) is None:
+                await seeing.check(self._state, req.context.caller, given.items)
             run = await submission.submit(self._state, given)
         await submissions.accepted(self._services, req, resp, run)
 

@@ -67,7 +67,9 @@ class Secrets:
     async def put_secret(self, req: Request, resp: Response, slot: str) -> None:
         """Set (201) or rotate (200) a slot."""
         body = await media.read(req, PutSecret)
-        made = await self._services.secrets.put(slot, body.value, body.description, by=req.context.principal)
+        made = await self._services.secrets.put(
+            slot, body.value, body.description, media.sent_etag(req), by=req.context.principal
+        )
         await self._services.broker.renewed(slot, by=req.context.principal)
         media.send(resp, self._services.secrets.show(slot), status=201 if made else 200, n=self._services.state.n)
 
@@ -96,7 +98,7 @@ OPERATIONS = bind(
     Secrets,
     get("/v1/secrets", Secrets.list_secrets, "List slots by name, without values.", Secret, *paging.PAGE, page=True),
     get(ONE, Secrets.get_secret, "Get one slot, without its value.", Secret, problems=(404,)),
-    put(ONE, Secrets.put_secret, "Set (201) or rotate (200) a slot.", PutSecret, Secret, problems=(409,)),
+    put(ONE, Secrets.put_secret, "Set (201) or rotate (200) a slot.", PutSecret, Secret, problems=(409, 412)),
     delete(ONE, Secrets.delete_secret, "Remove a slot.", problems=(404, 409)),
     post(
         f"{ONE}/revealed",

@@ -11,17 +11,27 @@ from typing import Any, Literal, Protocol
 from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
+from kheish.api.metrics.measures import Measures
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Principal, Tokens
 from kheish.authoring.editor import Editor
 from kheish.authoring.playbooks.versions import Playbooks
+from kheish.authoring.stacks.stacks import Stacks
 from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
+from kheish.domain.connectors.definition import ConnectorFile
+from kheish.domain.definitions import Definition
 from kheish.domain.keys import Key
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
+from kheish.runtime.assets.service import Assets
+from kheish.runtime.debug.capture import Capture
+from kheish.runtime.hooks.service import Hooks
+from kheish.runtime.mcp.calls import Calls
 from kheish.runtime.memory.recall import Memory
+from kheish.runtime.observations.service import Observations
+from kheish.runtime.skills.service import Skills
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -108,6 +118,9 @@ class Inspector(Protocol):
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """Return the decision on a call, with its reason. Raises NotFound for a missing tool or session."""
 
+    async def matrix(self, session_id: str) -> Mapping[str, Any]:
+        """Return the decision on the calls of each tool in a session. Raises NotFound for a missing session."""
+
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
         """Return the binding of an approval of this call with other arguments. Raises Invalid if they do not fit."""
 
@@ -121,8 +134,11 @@ class Secrets(Protocol):
     def show(self, slot: str) -> dict[str, Any]:
         """Return one slot. Raises NotFound."""
 
-    async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool:
-        """Set or rotate a slot, and return whether it is new. Raises Invalid, IdentityMissing, Unavailable."""
+    async def put(
+        self, slot: str, value: str, description: str | None, expected: str | None = None, *, by: str
+    ) -> bool:
+        """Set or rotate a slot, and return whether it is new; `expected` as in `preconditions.check`. Raises Invalid,
+        PreconditionFailed, IdentityMissing, Unavailable."""
 
     async def remove(self, slot: str, *, by: str) -> None:
         """Remove a slot. Raises NotFound, SecretReferenced, Unavailable."""
@@ -139,6 +155,43 @@ class Schedules(Protocol):
 
     async def trigger(self, schedule_id: str, *, by: str, key: Key | None = None) -> str:
         """Fire now, and return the id of the fire. Raises NotFound."""
+
+
+class Received(Protocol):
+    """The answer to an outside request."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
+    @property
+    def n(self) -> int | None: ...
+
+
+class Ingress(Protocol):
+    """The reception of outside requests; a Protocol of `kheish.daemon.ingress`, a layer above."""
+
+    async def receive(
+        self, connector_id: str, headers: Mapping[str, str], body: bytes, *, is_loopback: bool, address: str
+    ) -> Received:
+        """Answer a request. Raises SignatureInvalid, TooMany, TooLarge, NotFound, ConnectorNotReady."""
+
+    async def test(
+        self, connector_id: str, body: str | None, event: str | None = None
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Send a signed sample, and return the status and the answer."""
+
+    async def state_of(self, one: Definition) -> tuple[str, str | None]:
+        """Return the state of a connector, and the reason why it fails or is not ready."""
+
+    @property
+    def rejections(self) -> Mapping[str, int]:
+        """The numbers of requests whose proof was refused since the daemon started, by connector."""
+
+    async def missing(self, connector_id: str, file: ConnectorFile) -> str | None:
+        """Return the reason why what this file names could take nothing in now; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +213,21 @@ class Services:
     past: Past
     backup: Backup
     editor: Editor
+    stacks: Stacks
     inspector: Inspector
+    mcp: Calls
+    assets: Assets
+    observations: Observations
+    hooks: Hooks
+    debug: Capture
+    measures: Measures
     memory: Memory
+    skills: Skills
     secrets: Secrets
     broker: Broker
     playbooks: Playbooks
     schedules: Schedules
+    ingress: Ingress
     upkeep: Upkeep
     workspaces: Workspaces
     feed: Feed

@@ -20,17 +20,18 @@ from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.api.submissions import Budget
 from kheish.auth.tokens import Principal
-from kheish.domain import keys, personas, routes
-from kheish.domain import runs as domain_runs
+from kheish.domain import keys, personas, routes, runs as domain_runs
 from kheish.domain.contracts import check as contracts
+from kheish.domain.debug import Level
 from kheish.domain.events import frozen
+from kheish.domain.outputs import targets
 from kheish.domain.permissions.rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
-from kheish.domain.sessions import end as session_end
-from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions import end as session_end, session as sessions
 from kheish.domain.sessions.session import Session, SessionView
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging
+from kheish.runtime.projects import work
 from kheish.state import pins
 from kheish.state.state import State
 from kheish.store.files import blob_id
@@ -40,6 +41,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("idle", "busy", "ended")),
     paging.text("route"),
+    paging.text("project"),
     Param(name="q", about=f"Only sessions with a matching entry ({search.QUERY}), which is returned as `match`."),
     Param(
         name="permission_mode",
@@ -84,6 +86,13 @@ class SessionChanges(Body):
     """
     credential_scope: CredentialScope | None = None
     """The routes, connectors and accounts that its runs use. Changes need an idle session."""
+    project: Name | None = None
+    """The project that its runs work for: their cost counts there, and they see its memory."""
+    announce: Targets | None = None
+    """The targets of announcements: waiting approvals and questions, and failed runs; without it, those of the project,
+    else of kheish.yaml."""
+    debug: Level | None = None
+    """The level of debug capture of its runs, instead of the daemon's."""
 
 
 class CreateSession(SessionChanges):
@@ -178,8 +187,9 @@ class Sessions:
         """End a session: it accepts no more input."""
         body = await media.read(req, EndSession)
         async with self._state.using(session_id):
-            before, by = self._state.get(Session, session_id), req.context.principal
-            session = session_end.end(self._state, session_id, by=by, reason=body.reason, force=body.force)
+            owned, by = await work.owned(self._state, session_id), req.context.principal
+            before = self._state.get(Session, session_id)
+            session = session_end.end(self._state, session_id, owned=owned, by=by, reason=body.reason, force=body.force)
         await self._answer(resp, session, before)
 
     async def interrupt_session(self, req: Request, resp: Response, session_id: str) -> None:
@@ -190,6 +200,14 @@ class Sessions:
             if before.active is not None:
                 domain_runs.interrupt(self._state, before.active, by=req.context.principal, reason=body.reason)
             session = self._state.get(Session, session_id)
+        await self._answer(resp, session, before)
+
+    async def compact_session(self, req: Request, resp: Response, session_id: str) -> None:
+        """Request a summary of the conversation, with which the next run begins."""
+        body = await media.read(req, Because)
+        async with self._state.using(session_id):
+            before = self._state.get(Session, session_id)
+            session = sessions.request_compaction(self._state, session_id, by=req.context.principal, reason=body.reason)
         await self._answer(resp, session, before)
 
     async def _answer(self, resp: Response, session: Session, before: Session) -> None:
@@ -239,18 +257,28 @@ async def checked(services: Services, given: dict[str, Any], caller: Principal, 
             settings[name] = model.model_validate(given[name]).model_dump()
     if "budget" in given:
         settings["budget"] = {key: value for key, value in given["budget"].items() if value is not None}
+    if given.get("project") is not None:
+        faults += _project_faults(state, given["project"], caller)
     for name in ("input_contract", "output_contract"):
         if name in given:
             problems = await judging.run(contracts.check_schema, given[name])
             faults += [Fault(f"/{name}{fault.path}", fault.message) for fault in problems]
     if given.get("persona") is not None and given["persona"] not in state.definitions.by_kind["personas"]:
         faults.append(Fault("/persona", f"there is no persona {given['persona']!r}"))
-    for number, _ in enumerate(given.get("reply_targets") or ()):
-        faults.append(Fault(f"/reply_targets/{number}", "there is no such connector"))
+    for name in ("reply_targets", "announce"):
+        faults += targets.faults(state.definitions, given.get(name) or (), state.slots, name)
     if faults:
         reasons = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
         raise Invalid(f"The settings cannot be used: {reasons}.", errors=faults)
     return settings
+
+
+def _project_faults(state: State, project: str, caller: Principal) -> list[Fault]:
+    """Return the fault of an unknown project. Raises Forbidden for one outside the token's filters."""
+    if caller.limits and not caller.may_see_project(project):
+        raise Forbidden(f"This token has no access to the project {project!r}.")
+    is_known = project in state.definitions.by_kind["projects"]
+    return [] if is_known else [Fault("/project", f"there is no project {project!r}")]
 
 
 def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> None:
@@ -309,6 +337,14 @@ OPERATIONS = bind(
         Sessions.end_session,
         "End a session: it accepts no more input.",
         EndSession,
+        SessionView,
+        problems=(404, 409),
+    ),
+    post(
+        f"{ONE}/compact",
+        Sessions.compact_session,
+        "Request a summary of the conversation, with which the next run begins.",
+        Because,
         SessionView,
         problems=(404, 409),
     ),

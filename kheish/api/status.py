@@ -1,32 +1,44 @@
-"""The daemon itself by HTTP: status, problems, config, usage, logs, events, pause and resume."""
+"""The daemon itself by HTTP: status, problems, usage, logs, events, pause and resume."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from falcon.asgi import Request, Response
 
+from kheish import ids
+from kheish.api import usage as summing
 from kheish.api.flows.events import follow
 from kheish.api.http import media, paging, sse
 from kheish.api.http.answer import Answer, Free
 from kheish.api.http.bodies import Body, Name
 from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Given, Param
+from kheish.api.projects import events as project_events
 from kheish.api.services import Services
+from kheish.api.skills import problems as skill_problems
 from kheish.domain import events
-from kheish.domain.budgets import Spend
-from kheish.domain.nouns import BY_CLASS
+from kheish.domain.channels.channel import CHANNELS
 from kheish.errors import Fault, Invalid
 
-PROBLEMS = (*paging.PAGE, paging.choices("severity", ("error", "warning")), paging.text("path"), paging.text("code"))
+PROBLEMS = (
+    *paging.PAGE,
+    paging.choices("severity", ("error", "warning")),
+    paging.text("path"),
+    paging.text("code"),
+    Param(name="session", about="Also the problems of skills in the workspace of this session."),
+)
+GROUPS = ("session", "route", "project", "day", "playbook", "agent", "root")
 USAGE = (
     *paging.PAGE,
     *paging.SESSION,
     paging.text("route"),
+    paging.text("project"),
+    paging.text("playbook"),
     paging.text("day", "Only this UTC day, such as 2026-11-22."),
-    Param(name="by", kind="choice", choices=("session", "route", "day"), many=True, about="Group by these fields."),
+    Param(name="by", kind="choice", choices=GROUPS, many=True, about="Group by these fields."),
 )
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="The lowest level."))
@@ -35,10 +47,9 @@ EVENTS = (
     *paging.SESSION,
     Param(name="run", about="Only events of this run."),
     Param(name="flow", about="Only events of this Flow and its runs."),
+    Param(name="project", about="Only events of this project, of its tasks, and of the runs that work for it."),
+    Param(name="channel", about="Only events of this channel: messages, reactions, turns."),
 )
-_COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
-_UNKNOWN = {"cost_usd": None, "estimated": False}
-_ROWS = 1000
 
 
 class WhichRoute(Body):
@@ -69,18 +80,42 @@ class FileProblem(Answer):
     since: str
 
 
-class UsageRow(Answer):
-    """Usage and cost. With `by`, the fields that are summed over are null."""
+class UsageAmount(Answer):
+    """An amount of usage."""
 
-    session_id: str | None
-    route: str | None
-    day: str | None
     model_calls: int
     input_tokens: int
     output_tokens: int
     cached_tokens: int
     cost_usd: float | None
     estimated: bool
+
+
+class UsageRow(Answer):
+    """Usage and cost. With `by`, the fields that are summed over are null."""
+
+    session_id: str | None
+    route: str | None
+    day: str | None
+    agent_id: str | None
+    """The agent, with `by=agent`: the counts are those of its own runs."""
+    root: str | None
+    """The agent at the top of the tree, with `by=agent` and `by=root`; with the latter alone, the counts are those of
+    the whole tree."""
+    own: UsageAmount | None
+    """The usage of the agent itself; null without `by=agent` or `by=root`."""
+    subtree: UsageAmount | None
+    """The usage of the agent and all agents below it."""
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+    estimated: bool
+    project: str | None
+    """The project that the runs worked for; null for none."""
+    playbook: str | None = None
+    """The Playbook of the Flows that the runs belonged to; null for none."""
 
 
 class LogLine(Answer):
@@ -115,7 +150,8 @@ class Daemon:
     async def problems(self, req: Request, resp: Response) -> None:
         """Answer with the problems in files."""
         given = req.context.query
-        rows = [one for one in self._services.problems() if _matches(one, given)]
+        every = [*self._services.problems(), *await skill_problems.of(self._services, given.get("session"))]
+        rows = [one for one in every if _matches(one, given)]
         start = paging.number_of("p", given.get("cursor")) or 0
         end = start + given.get("limit", paging.LIMIT)
         cursor = paging.cursor_of("p", end) if end < len(rows) else None
@@ -134,15 +170,22 @@ class Daemon:
         cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(rows) else None
         media.send(resp, media.page([dict(one) for one in page], cursor))
 
-    async def config(self, req: Request, resp: Response) -> None:
-        """Answer with the settings in force."""
-        media.send(resp, self._services.config().model_dump(mode="json"))
-
     async def events(self, req: Request, resp: Response) -> None:
-        """Stream all events, or with `?flow=` those of a Flow."""
+        """Stream all events, or with `?flow=`, `?channel=` or `?project=` those of a Flow, a channel or a project."""
+        if (channel_id := req.context.query.get("channel")) is not None:
+            return self._channel_events(req, resp, channel_id)
         if flow_id := req.context.query.get("flow"):
             return await follow(self._services, self._feed, req, resp, flow_id)
+        if project := req.context.query.get("project"):
+            return project_events.follow(self._services, self._feed, req, resp, project)
         return sse.answer(req, resp, self._services, self._feed)
+
+    def _channel_events(self, req: Request, resp: Response, channel_id: str) -> None:
+        others = [name for name in ("session", "session_id", "run", "flow") if name in req.context.query]
+        if others:
+            raise Invalid(f"Filter by channel, or by {others[0]}: no event belongs to both.")
+        stream = f"{CHANNELS}/{ids.check_slug(channel_id, 'channel')}"
+        sse.answer(req, resp, self._services, self._feed, stream=stream)
 
     async def pause(self, req: Request, resp: Response) -> None:
         """Pause one route or all: no new step starts."""
@@ -190,32 +233,24 @@ class Daemon:
         """Answer with the usage: by session, route and day, or aggregated."""
         given: Given = req.context.query
         await self._state.caught_up()
-        if "by" not in given:
-            page = await asyncio.to_thread(self._spends, given, given.get("limit", paging.LIMIT), given.get("cursor"))
-            return media.send(resp, media.page(page[0], page[1]))
-        rows = await asyncio.to_thread(lambda: _sums(self._all_spends(given), given["by"]))
-        limit, start = given.get("limit", paging.LIMIT), paging.number_of("u", given.get("cursor")) or 0
-        cursor = paging.cursor_of("u", start + limit) if start + limit < len(rows) else None
-        return media.send(resp, media.page(rows[start : start + limit], cursor))
-
-    def _spends(self, given: Given, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
-        page = self._state.index.things(
-            BY_CLASS[Spend].name,
-            limit=limit,
-            cursor=cursor,
+        limit, cursor = given.get("limit", paging.LIMIT), given.get("cursor")
+        kept = summing.Filter(
             session=paging.session_of(given),
-            statuses=(given["day"],) if "day" in given else (),
-            fields={"route": given["route"]} if "route" in given else {},
+            route=given.get("route"),
+            project=given.get("project"),
+            day=given.get("day"),
+            playbook=given.get("playbook"),
         )
-        return page.items, page.next_cursor
-
-    def _all_spends(self, given: Given) -> Iterable[dict[str, Any]]:
-        cursor: str | None = None
-        while True:
-            rows, cursor = self._spends(given, _ROWS, cursor)
-            yield from rows
-            if cursor is None:
-                return
+        if "by" not in given:
+            rows, next_cursor = await asyncio.to_thread(
+                summing.spends_page, self._state.index, kept, limit=limit, cursor=cursor
+            )
+            return media.send(resp, media.page(rows, next_cursor))
+        rows = await asyncio.to_thread(summing.all_sums, self._state.index, given["by"], kept)
+        start = paging.number_of("u", cursor) or 0
+        end = start + limit
+        next_cursor = paging.cursor_of("u", end) if end < len(rows) else None
+        return media.send(resp, media.page(rows[start:end], next_cursor))
 
 
 def _matches(problem: Mapping[str, Any], given: Given) -> bool:
@@ -226,29 +261,11 @@ def _matches(problem: Mapping[str, Any], given: Given) -> bool:
     )
 
 
-def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return a row for each combination, in the order of their names; aggregated fields are null."""
-    kept = {"session_id" if name == "session" else name for name in by}
-    sums: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in rows:
-        head = {name: row[name] if name in kept else None for name in ("session_id", "route", "day")}
-        sum_ = sums.setdefault(
-            tuple(value or "" for value in head.values()), {**head, **dict.fromkeys(_COUNTED, 0), **_UNKNOWN}
-        )
-        for name in _COUNTED:
-            sum_[name] += row[name]
-        sum_["estimated"] = sum_["estimated"] or row["estimated"]
-        if row["cost_usd"] is not None:
-            sum_["cost_usd"] = (sum_["cost_usd"] or 0.0) + row["cost_usd"]
-    return [sums[key] for key in sorted(sums)]
-
-
 OPERATIONS = bind(
     Daemon,
     get("/v1/status", Daemon.status, "Get the daemon's activity and condition.", Free, early=True),
     get("/v1/problems", Daemon.problems, "List problems in files.", FileProblem, *PROBLEMS, page=True),
-    get("/v1/config", Daemon.config, "Get the effective settings.", Free),
-    get("/v1/usage", Daemon.usage, "Get the usage and its cost.", UsageRow, *USAGE, page=True),
+    get("/v1/usage", Daemon.usage, "Get the usage and its cost.", UsageRow, *USAGE, page=True, tie="query"),
     get("/v1/logs", Daemon.logs, "List the newest lines of the daemon's log.", LogLine, *LOGS, page=True),
     get(
         "/v1/events",

@@ -8,15 +8,21 @@ from falcon.asgi import Request, Response
 from pydantic import Field, model_validator
 
 from kheish.api import views
+from kheish.api.assets import seeing
 from kheish.api.http import media, sse
 from kheish.api.http.bodies import Body, Few, Key, Name, Targets
 from kheish.api.http.operation import bind, post
 from kheish.api.http.paging import Param
+from kheish.api.replays import access as replays
 from kheish.api.services import Services
-from kheish.domain import intake, keys, runs
+from kheish.domain import intake, keys, runs, traces
+from kheish.domain.debug import Level
 from kheish.domain.events import Item
 from kheish.domain.runs import Run, RunView
+from kheish.domain.sessions.session import Session
+from kheish.ids import LONGEST, MOST
 from kheish.runtime import submission
+from kheish.runtime.skills import starting
 from kheish.store.bus import Frame
 
 WAIT = (Param(name="wait", kind="duration", about="Wait until the run ends or waits, for at most this time (`30s`)."),)
@@ -30,17 +36,19 @@ _FOR_AGENT = f'"status":"{runs.Status.WAITING_FOR_AGENT}"'.encode()
 class Budget(Body):
     """A limit on a run (or for tokens and cost on a session); the narrowest of all limits applies."""
 
-    turns: Annotated[int, Field(ge=1)] | None = None
+    turns: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Model turns."""
-    wall_time: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d|w)$")] | Annotated[float, Field(gt=0)] | None = (
-        None
-    )
+    wall_time: (
+        Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)$")]
+        | Annotated[float, Field(gt=0, le=LONGEST)]
+        | None
+    ) = None
     """The time that a run may act, without the time that it waits for people: `15m`, or seconds."""
-    model_calls: Annotated[int, Field(ge=1)] | None = None
+    model_calls: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Model calls."""
-    tokens: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Input and output tokens."""
-    cost_usd: Annotated[float, Field(gt=0)] | None = None
+    cost_usd: Annotated[float, Field(gt=0, le=MOST)] | None = None
     """US dollars; the route needs a price."""
 
 
@@ -81,6 +89,8 @@ class Submission(Body):
     """A model, instead of the route's."""
     generation: Few | None = None
     """The provider's own settings, such as temperature."""
+    skills: Annotated[list[Name], Field(max_length=20)] | None = None
+    """Skills that the run begins with."""
     reply_targets: Targets | None = None
     """The targets of outputs."""
     completion: Annotated[list[Annotated[str, Field(max_length=20_000)] | Few], Field(max_length=100)] | None = None
@@ -89,6 +99,8 @@ class Submission(Body):
     """
     budget: Budget | None = None
     """The budget of this run."""
+    debug: Level | None = None
+    """The level of debug capture of this run, instead of the session's."""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same run. It may also be sent as the header Idempotency-Key."""
 
@@ -112,7 +124,13 @@ class Submissions:
         request = media.idempotency(req, body, f"sessions/{session_id}/runs")
         async with self._state.using(session_id):
             key = await keys.known(self._state, request)
-            given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
+            if keys.earlier(self._state, key) is None:
+                session = self._state.get(Session, session_id)
+                await starting.check(self._services.skills, session, body.skills or ())
+                await replays.check(self._state, req.context.caller, session, body.route, body.model)
+                await seeing.check(self._state, req.context.caller, _items(body))
+            parent = traces.parent(req.get_header("traceparent"))
+            given = wanted(session_id, body, actor=req.context.principal, source="api", key=key, traceparent=parent)
             run = await submission.submit(self._state, given, by=req.context.principal)
         await accepted(self._services, req, resp, run)
 
@@ -125,6 +143,7 @@ def wanted(
     source: str,
     key: keys.Key | None,
     checks_ask: bool = False,
+    traceparent: str | None = None,
 ) -> intake.Input:
     """Return the input of a submission from any channel; `actor` and `source` apply if it names none itself."""
     return intake.Input(
@@ -138,9 +157,12 @@ def wanted(
         generation=body.generation or {},
         budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
         reply_targets=tuple(body.reply_targets or ()),
+        skills=tuple(dict.fromkeys(body.skills or ())),
         completion=tuple(body.completion or ()),
         key=key,
         checks_ask=checks_ask,
+        debug=body.debug,
+        traceparent=traceparent,
     )
 
 

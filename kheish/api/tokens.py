@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from falcon.asgi import Request, Response
@@ -29,7 +28,9 @@ class CreateToken(Body):
     """The person behind it: approvals that need two persons count persons."""
     sessions: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=100)] = []
     """The only sessions that it may see (`*` matches anything); none: all."""
-    expires: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d|w)$")] | None = None
+    projects: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=100)] = []
+    """The only projects that it may see, with their sessions (`*` matches anything); none: no such limit."""
+    expires: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)$")] | None = None
     """The end of its validity, such as `30d` from now; without it, unlimited."""
 
 
@@ -40,6 +41,7 @@ class Token(Answer):
     role: str
     person: str | None
     sessions: list[str]
+    projects: list[str]
     created_at: str
     created_by: str
     expires_at: str | None
@@ -57,7 +59,6 @@ class TokensResource:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._saving = asyncio.Lock()
 
     async def list_tokens(self, req: Request, resp: Response) -> None:
         """Answer with a page of tokens, by name."""
@@ -76,27 +77,23 @@ class TokensResource:
             role=body.role,
             person=body.person,
             sessions=tuple(body.sessions),
+            projects=tuple(body.projects),
             created_at="",
             created_by=req.context.principal,
             expires_at=_end(state.clock(), body.expires),
         )
         made, text = tokens.create(state, self._services.tokens, asked)
         n = state.n
-        await self._save()
+        await tokens.keep(self._services.state, self._services.tokens)
         media.send(resp, {**made.view(), "token": text}, status=201, n=n)
 
     async def revoke_token(self, req: Request, resp: Response, name: str) -> None:
         """Revoke a token (204)."""
         tokens.revoke(self._services.state, self._services.tokens, name, by=req.context.principal)
         n = self._services.state.n
-        await self._save()
+        await tokens.keep(self._services.state, self._services.tokens)
         resp.status = 204
         resp.set_header(media.EVENT, str(n))
-
-    async def _save(self) -> None:
-        async with self._saving:  # the newest state is written last
-            await asyncio.to_thread(tokens.save, self._services.state.root, self._services.tokens)
-        await self._services.state.durable()
 
 
 def _end(now: float, text: str | None) -> str | None:

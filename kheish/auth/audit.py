@@ -46,6 +46,7 @@ class Report:
     signed: int
     key: str | None
     finding: Finding | None
+    witnessed: int | None = None  # the highest entry that a witness has seen; None if none was compared
 
     def view(self) -> dict[str, Any]:
         """Return the report as the API and the CLI show it."""
@@ -57,6 +58,7 @@ class Report:
             "signed": self.signed,
             "key": self.key,
             "finding": wrong,
+            "witnessed": self.witnessed,
         }
 
 
@@ -162,7 +164,8 @@ def verify(root: Path, *, key: str | None = None, witness: bytes | None = None) 
     if seen is None or report.finding is not None:
         return report
     finding = _against(seen, report.key, seq, links)
-    return replace(report, finding=finding, signed=0 if finding else report.signed)
+    witnessed = None if finding else int(seen["seq"])
+    return replace(report, finding=finding, signed=0 if finding else report.signed, witnessed=witnessed)
 
 
 def _removed(root: Path) -> Finding | None:

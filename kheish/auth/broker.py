@@ -21,6 +21,12 @@ from kheish import ids
 from kheish.auth import audit
 from kheish.auth.vault import Vault
 from kheish.domain import events, routes, scopes
+from kheish.domain.connectors.definition import AUDIENCE as CONNECTOR
+from kheish.domain.definitions import Definition
+from kheish.domain.hooks.definition import AUDIENCE as HOOK
+from kheish.domain.mcp import tokens
+from kheish.domain.mcp.server import AUDIENCE
+from kheish.domain.outputs.definition import AUDIENCE as OUTPUT
 from kheish.domain.routes import Route
 from kheish.domain.scopes import Scopes
 from kheish.errors import CredentialRevoked, KheishError, NotFound
@@ -34,6 +40,8 @@ _OF_SLOTS: tuple[Literal["slot", "account"], ...] = ("slot", "account")
 
 #: seconds; a lease is renewed as long as its purpose is in flight
 LEASE_SECONDS = 60.0
+#: the same for connectors, whose long polls and sockets last longer
+CONNECTOR_SECONDS = 300.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,14 +59,15 @@ class Lease:
 
     def view(self, now: float) -> dict[str, Any]:
         """Return the lease as the API shows it; `now` is in the clock of `made`."""
-        terms = int((now - self.made) // LEASE_SECONDS) + 1
+        seconds = CONNECTOR_SECONDS if self.audience.startswith(CONNECTOR) else LEASE_SECONDS
+        terms = int((now - self.made) // seconds) + 1
         return {
             "lease_id": self.lease_id,
             "subject": self.subject,
             "slot": self.slot,
             "audience": self.audience,
             "made_at": ids.stamp(self.made),
-            "expires_at": ids.stamp(self.made + terms * LEASE_SECONDS),
+            "expires_at": ids.stamp(self.made + terms * seconds),
         }
 
 
@@ -179,7 +188,16 @@ class Broker:
     def grants(self) -> list[dict[str, Any]]:
         """Return which audience may use which slot, by the Definitions in force."""
         known = sorted(self._state.definitions.routes.items())
-        return [self._grant(id, route) for id, route in known if route.auth_ref]
+        granted = [self._grant(id, route) for id, route in known if route.auth_ref]
+        servers = sorted(self._state.definitions.by_kind["mcp"].items())
+        hooks = sorted(self._state.definitions.by_kind["hooks"].items())
+        sinks = sorted(self._state.definitions.by_kind["outputs"].items())
+        connectors = sorted(self._state.definitions.by_kind["connectors"].items())
+        users = [(f"{AUDIENCE}{id}", one) for id, one in servers]
+        users += [(f"{HOOK}{id}", one) for id, one in hooks]
+        users += [(f"{CONNECTOR}{id}", one) for id, one in connectors]
+        users += [(f"{OUTPUT}{id}", one) for id, one in sinks]
+        return granted + [grant for audience, one in users for grant in self._user_grants(audience, one)]
 
     def _grant(self, route_id: str, route: Route) -> dict[str, Any]:
         slot = route.auth_ref or ""
@@ -187,9 +205,17 @@ class Broker:
         return {"grant_id": f"route:{route_id}", "audience": f"route:{route_id}", "slot": slot,
                 "status": "not_ready" if why else "ready", "reason": why}  # fmt: skip
 
+    def _user_grants(self, audience: str, user: Definition) -> list[dict[str, Any]]:
+        reasons = {slot: routes.lacking(slot, self._environ, self._state.slots) for slot in user.slots}
+        return [
+            {"grant_id": audience if at == 0 else f"{audience}/{slot}", "audience": audience, "slot": slot,
+             "status": "not_ready" if why else "ready", "reason": why}
+            for at, (slot, why) in enumerate(reasons.items())
+        ]  # fmt: skip
+
     def accounts(self) -> list[dict[str, Any]]:
         """Return the daemon's accounts at providers: one for each slot of the vault and each variable that a route
-        names, since a key is all that exists of an account so far."""
+        names, by its key, or by the tokens of a login at an MCP server."""
         grants = self.grants()
         known = {**dict.fromkeys(grant["slot"] for grant in grants), **self._state.slots}
         return [
@@ -200,9 +226,22 @@ class Broker:
                 "audiences": [grant["audience"] for grant in grants if grant["slot"] == id],
                 "status": "not_ready" if (why := self._lacking(id)) else "ready",
                 "reason": why,
+                "issuer": None,
+                "expires_at": None,
+                **self._login(id),
             }
             for id in sorted(known)
         ]
+
+    def _login(self, slot: str) -> dict[str, Any]:
+        """Return what differs for an account with OAuth tokens of an MCP server."""
+        found = self._vault.slots.get(slot)
+        login = tokens.read(slot, found.value) if found is not None else None
+        if login is None:
+            return {}
+        expires = ids.stamp(login.expires_at) if login.expires_at is not None else None
+        audiences = [f"{AUDIENCE}{login.server}"]
+        return {"kind": "oauth", "audiences": audiences, "issuer": login.issuer, "expires_at": expires}
 
     def _lacking(self, slot: str) -> str | None:
         """Return the reason why a credential is unavailable, or None."""

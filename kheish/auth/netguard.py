@@ -13,15 +13,15 @@ import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from ipaddress import ip_address, ip_network
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from kheish.auth import addresses, outgoing
-from kheish.auth.addresses import Address
-from kheish.errors import AddressNotAllowed, FetchFailed, Invalid
+from kheish.addresses import has_host, refusal as refusal
+from kheish.auth import outgoing
+from kheish.errors import AddressNotAllowed, FetchFailed, Invalid, NotConnected
+from kheish.settings import has_odd_characters
 
 if TYPE_CHECKING:
     import httpx
@@ -62,6 +62,8 @@ class Answer:
     body: bytes
     is_cut: bool = False
     leads_to: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The headers by their names in lower case."""
 
 
 async def lookup(host: str, port: int) -> Sequence[str]:
@@ -75,46 +77,29 @@ async def check(url: str, *, allow: Sequence[str] = (), resolve: Resolver = look
     private.
 
     Raises Invalid for a text that is not an http(s) URL, AddressNotAllowed if any of the host's addresses is not
-    public, FetchFailed if the host has none.
+    public, NotConnected if the host has none.
     """
     scheme, host, port = _parts(url)
     try:
         resolved = await resolve(host, port)
     except OSError as error:
-        raise FetchFailed(f"The host {host!r} cannot be found: {error.strerror or error}.") from error
+        raise NotConnected(f"The host {host!r} cannot be found: {error.strerror or error}.") from error
     if not resolved:
-        raise FetchFailed(f"The host {host!r} has no address.")
-    networks = [entry for entry in allow if _is_network(entry)]
-    if not any(fnmatchcase(host, entry.lower().strip("[]")) for entry in allow if entry not in networks):
+        raise NotConnected(f"The host {host!r} has no address.")
+    if not has_host(allow, host):
         for address in resolved:
-            reason = refusal(ip_address(address), networks)
+            reason = refusal(ip_address(address), allow)
             if reason is not None:
                 raise AddressNotAllowed(
-                    f"{host} leads to {address}, which is {reason}; agents may not connect to it. To allow it, add it "
-                    "to network.allow in kheish.yaml."
+                    f"{host} leads to {address}, which is {reason}; agents may not connect to it. To allow it, add "
+                    f"{host} (the host, without a port) or its network to network.allow in kheish.yaml."
                 )
     return Target(url, scheme, host, port, resolved[0])
 
 
-def refusal(address: Address, networks: Sequence[str] = ()) -> str | None:
-    """Return the reason why an address is refused, in a few words; None if it is public, or in one of `networks`."""
-    for form in addresses.forms(address):
-        if any(form in ip_network(entry.strip("[]"), strict=False) for entry in networks):
-            return None
-    return addresses.reserved(address) or ("this machine's own" if addresses.is_own(address) else None)
-
-
-def _is_network(entry: str) -> bool:
-    try:
-        ip_network(entry.strip("[]"), strict=False)
-    except ValueError:
-        return False
-    return True
-
-
 def _parts(url: str) -> tuple[str, str, int]:
     """Return scheme, host and port. Raises Invalid for a URL that two readers may parse differently."""
-    if any(ord(character) <= 32 or ord(character) == 127 or character == "\\" for character in url):
+    if has_odd_characters(url):
         raise Invalid("The URL contains spaces, control characters or backslashes; quote them (%20).")
     try:
         parts = urlsplit(url)
@@ -144,7 +129,7 @@ async def send(
     followed and checked; other redirects are returned in `leads_to`. `limit`: bytes of the body; `timeout`: seconds for
     the whole request.
 
-    Raises Invalid, AddressNotAllowed, FetchFailed.
+    Raises Invalid, AddressNotAllowed, NotConnected if nothing was sent, FetchFailed otherwise.
     """
     await outgoing.load()
     import httpx
@@ -163,6 +148,8 @@ async def send(
                 target = there
     except TimeoutError as error:
         raise FetchFailed(f"{url} did not answer completely within {timeout:g} s.") from error
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise NotConnected(f"{url} accepts no connection: {error or type(error).__name__}.") from error
     except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
         raise FetchFailed(f"{url} could not be fetched: {error or type(error).__name__}.") from error
     raise FetchFailed(f"{url} redirects more than {REDIRECTS} times.")
@@ -229,4 +216,5 @@ async def _read(response: httpx.Response, url: str, limit: int) -> Answer:
         media=response.headers.get("content-type", ""),
         body=bytes(body[:limit]),
         is_cut=len(body) > limit,
+        headers={name.lower(): value for name, value in response.headers.items()},
     )

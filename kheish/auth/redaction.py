@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from kheish.auth import forms
-from kheish.auth.forms import MIN_LENGTH as MIN_LENGTH
-from kheish.auth.forms import Index
+from kheish.auth.forms import MIN_LENGTH as MIN_LENGTH, Index
 
 #: characters by which forms are indexed that a text may end in the middle of
 _BEGINNING = 4
@@ -172,12 +171,39 @@ _SHAPES = re.compile(
     r"|(?P<url>(?<=://)[^\s/@:\"']{0,200}:[^\s/@\"']{1,200}(?=@))",
     re.DOTALL,
 )
+#: characters of a long text that are searched at once, and those behind them that a match may need
+_STEP, _AHEAD = 8192, 4096
 
 
 def shapes(text: str) -> str:
     """Return the text without anything that looks like a credential: tokens, private keys, JWTs, URLs with a
     password."""
-    return _SHAPES.sub(lambda found: f"[redacted:{found.lastgroup}]", text)
+    if len(text) <= _STEP:
+        return _SHAPES.sub(_marked, text)
+    return "".join(_shapes_in_steps(text))
+
+
+def _shapes_in_steps(text: str) -> Iterator[str]:
+    """Yield the pieces of a long text. A search holds the interpreter's lock, so that each one is short."""
+    at = 0
+    while at < len(text):
+        limit = at + _STEP
+        end = limit + _AHEAD
+        match = _SHAPES.search(text, at, end)
+        if match is None or match.start() >= limit:
+            yield text[at:limit]
+            at = limit
+            continue
+        while match.end() == end < len(text):  # it may go on behind the part that was searched
+            end = match.start() + 2 * (end - match.start())
+            match = _SHAPES.search(text, match.start(), end) or match
+        yield text[at : match.start()]
+        yield _marked(match)
+        at = match.end()
+
+
+def _marked(match: re.Match[str]) -> str:
+    return f"[redacted:{match.lastgroup}]"
 
 
 def shown(value: Any) -> Any:

@@ -13,8 +13,13 @@ _WORK = frozenset({
     "sessions", "runs", "flows", "approvals", "questions", "agents", "channels", "projects", "tasks", "schedules",
     "deliveries", "assets", "observations", "pause", "resume",
 })  # fmt: skip
-#: texts that reach prompts as a user's: operators without a person cannot vouch for them
-_MEMORY = "memory"
+#: texts that reach prompts as a user's, commands that run unasked, calls without an agent: operators without a person
+#: cannot vouch for them
+_VOUCHED = frozenset({"memory", "trust"})
+_CALLS = frozenset({"call", "connect", "enable", "test"})
+_CALLED = frozenset({"connectors", "hooks", "mcp", "outputs"})
+#: work whose nouns are Definitions
+_FILES = frozenset({"channels", "projects", "schedules"})
 _NO_PERSON = (
     "The token names no person, so that it may not {method} {template}: kheish tokens create NAME --person WHO."
 )
@@ -22,6 +27,8 @@ _ANSWERS = frozenset({"approvals", "questions"})
 #: a user's own login; it grants no more than the token that requests it
 _LOGIN = (["v1", "auth", "login"], ["v1", "auth", "login-links"])
 _PERSONS = frozenset({"operator", "approver", "reader"})
+#: the entrances of other protocols: each request is authorised as the operation that it stands for
+_ENTRANCES = (["mcp"], ["openai"], ["agui"])
 
 
 def refusal(principal: Principal, method: str, template: str) -> str | None:
@@ -33,9 +40,9 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
     noun = words[1] if words[0] == "v1" and len(words) > 1 else words[0]
     reads = method in READS
     role, _, of = principal.role.partition(":")
-    if words in _LOGIN and role in _PERSONS:
+    if words in (*_LOGIN, *_ENTRANCES) and role in _PERSONS:
         return None
-    if role == "operator" and noun == _MEMORY and not reads:
+    if role == "operator" and not reads and (noun in _VOUCHED or (noun in _CALLED and words[-1] in _CALLS)):
         return None if principal.person is not None else _NO_PERSON.format(method=method, template=template)
     match role:
         case "operator" if noun not in _CLOSED and (reads or _is_work(method, noun, words)):
@@ -54,9 +61,10 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
 def _is_work(method: str, noun: str, words: list[str]) -> bool:
     if words[-1] in ("check", "validate"):
         return True
+    if noun == "sources" and words[-1] == "observations":
+        return True
     if noun in _WORK:
-        # An admin writes a Definition; operators work with it. A goal is work of a session.
-        return (method != "PUT" or words[-1] == "goal") and not (
-            noun in ("channels", "projects", "schedules") and len(words) <= 3
-        )
+        # An admin writes a Definition, members included; operators work with it. A goal is work of a session.
+        is_definition = noun in _FILES and (len(words) <= 3 or words[3] == "members")
+        return (method != "PUT" or words[-1] == "goal") and not is_definition
     return False

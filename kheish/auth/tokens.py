@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -29,16 +30,31 @@ ROLE_PATTERN = rf"^({'|'.join(ROLES)}|({'|'.join(NAMED_ROLES)}):[a-z0-9][a-z0-9.
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller; every change is attributed to `name`. `person` is the person behind the token, if it names one.
-    `sessions` limits the sessions that the caller may see, if it is set."""
+    `sessions` limits the sessions that the caller may see, if it is set, and `projects` the projects and their
+    sessions; with both, a session must be in both."""
 
     name: str
     role: str = "admin"
     person: str | None = None
     sessions: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> str:
+        """The filters in words; empty if there is none."""
+        named = [f"project {one}" for one in self.projects]
+        return ", ".join([*self.sessions, *named])
 
     def may_see(self, session_id: str) -> bool:
-        """Return whether the token's filter includes a session."""
+        """Return whether the token's filter of sessions includes a session."""
         return not self.sessions or any(fnmatchcase(session_id, pattern) for pattern in self.sessions)
+
+    def may_see_project(self, project: str) -> bool:
+        """Return whether the token's filter of projects includes a project; a filter of sessions alone includes
+        none."""
+        if not self.projects:
+            return not self.sessions
+        return any(fnmatchcase(project, pattern) for pattern in self.projects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +65,7 @@ class Token:
     role: str
     person: str | None = None
     sessions: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
     created_at: str
     created_by: str
     expires_at: str | None = None
@@ -58,7 +75,7 @@ class Token:
         """Return the token as the API shows it, without its digest."""
         shown = asdict(self)
         del shown["digest"]
-        return {**shown, "sessions": list(self.sessions)}
+        return {**shown, "sessions": list(self.sessions), "projects": list(self.projects)}
 
 
 class Tokens:
@@ -66,6 +83,7 @@ class Tokens:
 
     def __init__(self, local: str, known: tuple[Token, ...] = (), *, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.saving = asyncio.Lock()
         self._by_name = {token.name: token for token in known}
         self._known: digests.Keyed[tuple[Token, Principal]] = digests.Keyed()
         local_token = Token(name=LOCAL, role="admin", created_at="", created_by="", digest=digests.of(local))
@@ -110,7 +128,7 @@ class Tokens:
 
 
 def _principal(token: Token) -> Principal:
-    return Principal(f"token:{token.name}", token.role, token.person, token.sessions)
+    return Principal(f"token:{token.name}", token.role, token.person, token.sessions, token.projects)
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
@@ -128,7 +146,7 @@ def create(state: State, tokens: Tokens, asked: Token) -> tuple[Token, str]:
         raise Invalid("The token would already be expired.", errors=[Fault("/expires", "is in the past")])
     changed = events.TokenChanged(
         name=made.name, role=made.role, change="created", person=made.person, sessions=made.sessions,
-        expires_at=made.expires_at,
+        projects=made.projects, expires_at=made.expires_at,
     )  # fmt: skip
     state.append(changed.on(by=made.created_by))
     tokens.put(made)
@@ -153,8 +171,9 @@ def _check(token: Token) -> None:
     if not (token.role in ROLES or (kind in NAMED_ROLES and colon and ids.is_slug(of))):
         known = ", ".join((*ROLES, *(f"{name}:NAME" for name in NAMED_ROLES)))
         faults.append(Fault("/role", f"{token.role!r} is not a role; use one of {known}"))
-    if token.sessions and token.role == "admin":
-        faults.append(Fault("/sessions", "an admin is not limited to sessions"))
+    for name in ("sessions", "projects"):
+        if getattr(token, name) and token.role == "admin":
+            faults.append(Fault(f"/{name}", f"an admin is not limited to {name}"))
     if faults:
         raise Invalid("; ".join(f"{fault.path[1:]}: {fault.message}" for fault in faults) + ".", errors=faults)
 
@@ -166,11 +185,21 @@ def read(root: Path) -> tuple[Token, ...]:
     """Return the stored tokens. Blocks on disk. Raises Damaged."""
     try:
         rows = json.loads(door.read_own(root / FILE, most=_MOST)[0])["tokens"]
-        return tuple(Token(**{**row, "sessions": tuple(row["sessions"])}) for row in rows)
+        return tuple(
+            Token(**{**row, "sessions": tuple(row["sessions"]), "projects": tuple(row.get("projects", ()))})
+            for row in rows
+        )
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError, RecursionError, FileRefused) as error:
         raise Damaged(f"{FILE} cannot be read ({error}); remove it, and recreate the tokens.") from error
+
+
+async def keep(state: State, tokens: Tokens) -> None:
+    """Make a change of the tokens durable."""
+    async with tokens.saving:  # the newest state is written last
+        await asyncio.to_thread(save, state.root, tokens)
+    await state.durable()
 
 
 def save(root: Path, tokens: Tokens) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from kheish.authoring import checking, concern, sources
+from kheish.authoring import absent, checking, concern, owned_members, skills as skill_files, sources
 from kheish.authoring.checking import Around, Outcome
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.problems import Problems
 from kheish.authoring.sources import Source, concerns, is_source, kind_of
 from kheish.config import Config, apply_environment
 from kheish.domain.definitions import KINDS, Definition
-from kheish.domain.events import DefinitionChanged, Draft
+from kheish.domain.events import DefinitionChanged, DefinitionManaged, Draft
 from kheish.domain.permissions.decide import PermissionsFile
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.state.state import State
@@ -90,25 +90,40 @@ class Adopting:
             scrub = self._state.scrub
             files = await parsing.run(sources.guarded, files, scrub)
             outcome = await parsing.run(checking.check, files, base.world, last=base)
+            owned_members.refuse(outcome, base.world, await owned_members.held(self._state, base.world))
+            await absent.warn(self._state, outcome)
             outcome.scrub = scrub
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
-            digests = await asyncio.to_thread(self._announced_digests)
+            digests, self._state.definitions.managed = await asyncio.to_thread(self._announced)
             changed = {path for path in files.keys() | last.keys() if last.get(path) != files.get(path)}
             paths = self._take(outcome, files, changed, by="person", told=digests)
+            skills = [one.path for one in self._state.definitions.by_kind["skills"].values()]
+            paths += await self.commit_beside(skills)  # they may have changed while no daemon ran
             await self._problems.write()
             return paths
 
     async def take(self, paths: frozenset[str]) -> list[str]:
         """Adopt files that a user changed, created or removed, and return the paths to commit. Raises StoreFailed."""
         relevant = frozenset(path for path in paths if concerns(path))
+        beside = [path for path in paths if skill_files.lies_beside(path)]
         if not relevant:
-            return []
+            return await self.commit_beside(beside)
         async with self.lock:
             read = await asyncio.to_thread(sources.read, self._state.root, relevant)
             read = await self._with_left_out(read, relevant)
             changed = {path: read.get(path) for path in relevant}
-            return self._take(await self.check(changed), changed, relevant, by="person")
+            taken = self._take(await self.check(changed), changed, relevant, by="person")
+            return [*taken, *await self.commit_beside([*beside, *taken])]
+
+    async def commit_beside(self, paths: Sequence[str]) -> list[str]:
+        """Commit the files of skills, which no check concerns: the changed ones, and all of a changed SKILL.md."""
+        if not paths or self._state.definitions.config.edits.commit != "auto":
+            return []
+        files = await asyncio.to_thread(skill_files.beside, self._state.root, paths)
+        if files:
+            self._edited(files)
+        return files
 
     async def check(self, changed: Changed, given: Mapping[str, Any] | None = None) -> Outcome:
         """Check changed files (None: removed) with all files that they concern, against the definitions in force."""
@@ -131,6 +146,8 @@ class Adopting:
         around = Around(self.sources, in_force, concerned)
         guarded = await parsing.run(sources.guarded, files, self._state.scrub)
         outcome = await parsing.run(checking.check, guarded, before, given, last=self._parsed, around=around)
+        owned_members.refuse(outcome, before, await owned_members.held(self._state, before))
+        await absent.warn(self._state, outcome)
         outcome.concerned = concerned
         return outcome
 
@@ -139,9 +156,16 @@ class Adopting:
         was_there, is_there = path in self.sources, changed.get(path, self.sources.get(path)) is not None
         return was_there != is_there or (path in outcome.world) != (self._state.definitions.at(path) is not None)
 
-    def adopt(self, outcome: Outcome, changed: Changed, *, by: str) -> None:
-        """Put the checked definitions in force, after the files were written or removed for a caller."""
-        self._take(outcome, changed, changed, by=by)
+    def adopt(
+        self, outcome: Outcome, changed: Changed, *, by: str, also: Sequence[Draft] = (), beside: Sequence[str] = ()
+    ) -> None:
+        """Put the checked definitions in force, after the files were written or removed for a caller.
+
+        `also` are events of the same group, and `beside` further files of the same commit.
+        """
+        self._take(outcome, changed, changed, by=by, also=also)
+        if beside and self._state.definitions.config.edits.commit == "auto":
+            self._edited(beside)
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
@@ -174,11 +198,18 @@ class Adopting:
         last |= more
         return bool(more)
 
-    def _announced_digests(self) -> dict[str, str | None]:
-        """Return the digest of each definition from its newest event, so that a start emits no duplicate event."""
-        rows = self._state.index.stream("journals/daemon", (DefinitionChanged.kind,))
-        events = (orjson.loads(line)["data"] for _, _, line in rows)
-        return {event["path"]: event["digest"] for event in events}
+    def _announced(self) -> tuple[dict[str, str | None], dict[str, str]]:
+        """Return the digest of each definition from its newest event, so that a start emits no duplicate event; and the
+        stacks that files belong to."""
+        kinds = (DefinitionChanged.kind, DefinitionManaged.kind)
+        digests, managed = dict[str, str | None](), dict[str, str | None]()
+        for _, kind, line in self._state.index.stream("journals/daemon", kinds):
+            event = orjson.loads(line)["data"]
+            if kind == DefinitionChanged.kind:
+                digests[event["path"]] = event["digest"]
+            else:
+                managed[event["path"]] = event["managed_by"]
+        return digests, {path: stack for path, stack in managed.items() if stack is not None}
 
     # --- putting in force ---------------------------------------------------------------------------------------------
 
@@ -190,12 +221,13 @@ class Adopting:
         *,
         by: str,
         told: Mapping[str, str | None] | None = None,
+        also: Sequence[Draft] = (),
     ) -> list[str]:
         """Append the changes, replace them in memory, and report the problems. Returns the paths to commit."""
         before = self._state.definitions.at
         moved = sorted(path for path in outcome.concerned if before(path) is not outcome.world.get(path))
         drafts = [_event(path, before(path), outcome.world.get(path), by) for path in moved]
-        drafts = [draft for draft in drafts if not _is_told(draft, told or {})]
+        drafts = [*(draft for draft in drafts if not _is_told(draft, told or {})), *also]
         if drafts:
             self._state.append(*drafts)
         self._put({path: outcome.world.get(path) for path in moved})

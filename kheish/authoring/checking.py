@@ -10,31 +10,28 @@ import hashlib
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
 
-from kheish import ids
+from kheish.authoring import naming
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import NOT_YET, Source, id_of, kind_of
 from kheish.config import Config
-from kheish.domain.definitions import KINDS, TOP, Definition, InForce, Kind, Observed
-from kheish.domain.personas import Persona
+from kheish.domain.definitions import Definition, InForce, Kind, Observed
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.domain.routes import Route
 from kheish.domain.scripts import Script
-from kheish.store.edits import definitions as reading
-from kheish.store.edits import problems as words
+from kheish.store.edits import definitions as reading, problems as words
 from kheish.store.edits.definitions import Parsed
 from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import MapNode
 
 _SCRIPT_FOLDER = "routes"
+_SCRIPT = Kind(name="scripts", singular="script", suffix="", model=Script)
 #: keys that are accepted but have no effect yet
-WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
-    Config: ("debug", "retention"),
-    Persona: ("default_skills",),
+WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[tuple[str, ...], ...]] = {
+    Config: (("retention", "idempotency"),),
 }
 
 
@@ -108,13 +105,15 @@ def check(
         if sources[path].fault is not None:
             out.problems[path] = [_fault(path, sources[path])]
             continue
-        read = out.read[path] = _read(Script, sources[path].raw, path, False, last.read.get(path))
+        read = out.read[path] = _read(_SCRIPT, sources[path].raw, path, last.read.get(path))
         out.problems[path] = list(read.problems)
         if read.value is not None:
             out.scripts[path] = read.value
     for path in sources.keys() - scripts:
-        is_told = path in out.parsed or sources[path].fault is None
-        out.problems[path] = list(_named_wrong(path, sources, around)) if is_told else [_fault(path, sources[path])]
+        if path in out.parsed or sources[path].fault is None:
+            out.problems[path] = list(naming.problems(path, sources, around.has, around.paths()))
+        else:
+            out.problems[path] = [_fault(path, sources[path])]
     candidates = _candidates(sources, before, out)
     _settle(sources, before, candidates, out, around)
     _look_at_drafts(sources, candidates, out, around)
@@ -125,22 +124,22 @@ def check(
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _read(model: type[BaseModel], raw: bytes, path: str, text: bool, last: Parsed[Any] | None = None) -> Parsed[Any]:
+def _read(kind: Kind, raw: bytes, path: str, last: Parsed[Any] | None = None) -> Parsed[Any]:
     if last is not None and last.tree is not None and last.digest == reading.digest(raw):
         return last
-    return playbook_files.judged((reading.parse_markdown if text else reading.parse)(model, raw, path), model)
+    return playbook_files.judged(kind.read(raw, path), kind.model)
 
 
 def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
     """Parse a file of one kind."""
-    return _read(kind.model, raw, path, kind.text)
+    return _read(kind, raw, path)
 
 
 def _parse(path: str, source: Source, last: Parsed[Any] | None) -> Parsed[Any]:
     kind = kind_of(path)
     assert kind is not None
     if source.fault is None:
-        return _read(kind.model, source.raw, path, kind.text, last)
+        return _read(kind, source.raw, path, last)
     return Parsed(path, None, None, [_fault(path, source)], reading.digest(b""))
 
 
@@ -153,38 +152,13 @@ def _fault(path: str, source: Source) -> Problem:
 def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
     """Yield a warning for each setting that has no effect in this version."""
     keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
-    for key in keys:
-        if parsed.data and parsed.data.get(key) not in (None, [], {}):
-            message = f"{key} is accepted, but has no effect in this version of Kheish"
-            yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
-
-
-def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> Iterator[Problem]:
-    """Yield the problems of a Definition's file name, which must match its id."""
-    folder, _, name = path.partition("/")
-    kind = KINDS.get(folder)
-    if path in TOP or kind is None:
-        return
-    if kind.in_folder:
-        yield from playbook_files.named_wrong(path, sources)
-        return
-    if "/" in name:
-        return
-    stem = name.rpartition(".")[0]
-    if kind_of(path) is None:
-        if kind.suffix == ".yaml" and name.endswith(".yml"):
-            message = f".yml files are not read; name the file {stem}.yaml"
-            yield Problem(path, None, None, "error", "bad_name", message, f"{stem}.yaml")
-        return
-    if ids.is_slug(stem):
-        return
-    others = chain(sources, around.paths())
-    twin = next((other for other in others if other != path and other.lower() == path.lower()), None)
-    near = stem.lower() if ids.is_slug(stem.lower()) else None
-    message = f"{stem!r} is not a legal name: use a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
-    if twin is not None:
-        message = f"{path} differs from {twin} only by case; choose another name"
-    yield Problem(path, None, None, "error", "bad_name", message, near and near + kind.suffix)
+    for place in keys:
+        value: Any = parsed.data
+        for key in place:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value not in (None, [], {}):
+            message = f"{'.'.join(place)} is accepted, but has no effect in this version of Kheish"
+            yield parsed.at(place, message, code=NOT_YET, severity="warning", key=True)
 
 
 def targets(parsed: Parsed[Any]) -> Iterator[str]:
@@ -221,16 +195,13 @@ def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any
     texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
     named = {_script_path(text) for text in texts if isinstance(text, str)}
     scripts = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
-    looks = {path for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/") and _looks(_keys(one))}
+    routes = {path: _keys(one) for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")}
+    looks = {path for path, keys in routes.items() if keys & {"turns", "echo"} and "driver" not in keys}
     return scripts | looks
 
 
 def _keys(parsed: Parsed[Any]) -> set[str]:
     return set(parsed.tree.items) if isinstance(parsed.tree, MapNode) else set()
-
-
-def _looks(keys: set[str]) -> bool:
-    return bool(keys & {"turns", "echo"}) and "driver" not in keys
 
 
 def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcome) -> tuple[Any, str] | list[Problem]:
@@ -340,13 +311,15 @@ def _dangling_references(
         is_there = target in sources or around.has(target)
         if around.has(target) and around.in_force.at(target) is not None:
             continue
+        if (twin := naming.twin_of(target)) is not None and (twin in world or around.in_force.at(twin) is not None):
+            continue  # a reply target that names a connector
         if target not in world or not is_there:
             existing = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
             existing += around.ids(kind)
             near = words.nearest(name, existing) if not is_there else None
-            message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
+            message = f"there is no {kind.one} {name!r}" + (f"; did you mean {near!r}?" if near else "")
             if is_there:
-                message = f"the {kind.singular} {name!r} has errors, and was never valid"
+                message = f"the {kind.one} {name!r} has errors, and was never valid"
             yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
         elif keys[0] == "fallbacks" and (way := _find_path(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))
@@ -390,10 +363,11 @@ def _observed(sources: Mapping[str, Source], candidates: Mapping[str, Definition
         digest = None
         if path in sources:
             digest = candidates[path].digest if path in candidates else reading.digest(sources[path].raw)
-        observed[path] = Observed(digest, _words(errors[0]) if errors else None)
+        observed[path] = Observed(digest, describe(errors[0]) if errors else None)
     return observed
 
 
-def _words(problem: Problem) -> str:
+def describe(problem: Problem) -> str:
+    """Return a problem with its place in one line."""
     place = f"{problem.path}:{problem.line}:{problem.column}" if problem.line else problem.path
     return f"{place}: {problem.message}"

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kheish.authoring import naming, skills as skill_files
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import Source, kind_of
 from kheish.domain.definitions import InForce
 from kheish.store.edits.problems import Problem
 
 ROUTES = "routes/"
-#: problems that a file may have because of another file
-_RELATIVE = frozenset({"bad_name", "dangling_reference", "definition_referenced", "reference_cycle"})
+#: problems that a file may have because of another file, or of the tasks of its project
+_RELATIVE = frozenset({
+    "bad_name", "dangling_reference", "definition_referenced", "name_taken", "project_has_tasks", "reference_cycle",
+})  # fmt: skip
 _REFERRING = frozenset({"config", "playbooks", "routes"})
 
 
@@ -38,6 +41,9 @@ def of(changed: Iterable[str], sources: Mapping[str, Source], in_force: InForce)
     if folders := {folder for path in concerned if (folder := playbook_files.folder_of(path)) is not None}:
         concerned |= {path for path in sources if playbook_files.folder_of(path) in folders}
         concerned |= {f"{folder}{playbook_files.MANIFEST}" for folder in folders}
+    if skills := {folder for path in concerned if (folder := skill_files.folder_of(path)) is not None}:
+        concerned |= {path for path in sources if skill_files.folder_of(path) in skills}
+    concerned |= {twin for path in concerned if (twin := naming.twin_of(path)) is not None and twin in sources}
     return frozenset(concerned)
 
 

@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.authoring import checking, sources
+from kheish.authoring import checking, owned_members, preconditions, skills as skill_files, sources
 from kheish.authoring.adopting import Adopting
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import Source
 from kheish.domain.definitions import KINDS, Kind
-from kheish.errors import DefinitionReferenced, InsufficientStorage, NotFound, PreconditionFailed, Unavailable
+from kheish.errors import (
+    DefinitionReferenced,
+    InsufficientStorage,
+    KheishError,
+    NotFound,
+    Unavailable,
+)
 from kheish.state.state import State
 from kheish.store import parsing
-from kheish.store.edits import definitions as reading
-from kheish.store.edits import problems as words
+from kheish.store.edits import definitions as reading, problems as words
 from kheish.store.edits.definitions import Parsed
 from kheish.store.edits.watcher import Watcher
 from kheish.store.files import atomic_write, blob_id, fsync_folder, inside
@@ -43,24 +48,30 @@ class Editor:
     async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
         """Create or replace a definition, and put it in force; return whether it is new. YAML is kept byte for byte.
 
-        Raises Invalid (the id), InvalidDefinition, PreconditionFailed (with `etag` of the current version if there is
-        one), InsufficientStorage, Unavailable, StoreFailed.
+        `if_match` is the ETag of the version to replace, `preconditions.ANY` for any, or `ABSENT` for none. Raises
+        Invalid (the id), InvalidDefinition, PreconditionFailed (with `etag` of the current version if there is one),
+        InsufficientStorage, Unavailable, StoreFailed.
         """
-        path = KINDS[kind].path(ids.check_slug(id))
+        return await self.store(KINDS[kind], KINDS[kind].path(ids.check_slug(id)), raw, media, if_match=if_match, by=by)
+
+    async def store(self, kind: Kind, path: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
+        """Create or replace the file of a definition, such as kheish.yaml; arguments, answer and errors as of `put`."""
         self._refuse_held()
         async with self._adopting.lock:
             current = await self._current(path)
             self._match(path, current, if_match)
-            parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media)
+            if if_match == preconditions.ABSENT and (known := self._state.definitions.at(path)) is not None:
+                preconditions.check(path, if_match, blob_id(known.raw))  # the file is gone, but others refer to it
+            parsed, content = await parsing.run(_read, kind, path, raw, media)
             changed = {path: Source(path, content)}
             outcome = await self._adopting.check(changed, {path: parsed})
             if errors := outcome.errors(path):
-                raise reading.refusal(path, errors)
+                raise _refusal(path, errors)
             if media == _JSON:  # parsed again from the file's own form: later problems name its lines
-                again = await parsing.run(checking.parse, KINDS[kind], content, path)
+                again = await parsing.run(checking.parse, kind, content, path)
                 outcome = await self._adopting.check(changed, {path: again})
                 if errors := outcome.errors(path):
-                    raise reading.refusal(path, errors)
+                    raise _refusal(path, errors)
             is_new = self._state.definitions.at(path) is None
             if current is None or current.raw != content:
                 self._watcher.expect(path, reading.digest(content))
@@ -79,7 +90,7 @@ class Editor:
         async with self._adopting.lock:
             current = await self._current(path)
             if current is None and self._state.definitions.at(path) is None:
-                raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
+                raise NotFound(f"There is no {KINDS[kind].one} {id!r}.")
             self._match(path, current, if_match)
             removed = {path, *playbook_files.with_it(path, self._adopting.sources)}
             changed = dict.fromkeys(removed)
@@ -90,10 +101,12 @@ class Editor:
                     f"{path} is still referenced by {', '.join(users)}. Remove the reference first.",
                     referenced_by=users,
                 )
-            for one in sorted(removed, reverse=True):
+            beside = await asyncio.to_thread(skill_files.on_disk, self._state.root, id) if kind == "skills" else []
+            for one in sorted({*removed, *beside}, reverse=True):
                 self._watcher.expect(one, None)
                 await asyncio.to_thread(_remove, self._state.root, one)
             self._adopting.adopt(outcome, changed, by=by)
+            await self._adopting.commit_beside(beside)
         await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
@@ -119,15 +132,15 @@ class Editor:
 
         A user's edit with errors is so not lost by accident.
         """
-        if if_match is None or (if_match == "*" and there is not None):
-            return
-        if there is None:
-            raise PreconditionFailed(f"{path} does not exist.")
-        etag = blob_id(there.raw)
-        if if_match != etag:
-            raise PreconditionFailed(
-                f"{path} was changed meanwhile: read it again, or send If-Match {etag}.", etag=etag
-            )
+        if if_match is not None:
+            preconditions.check(path, if_match, blob_id(there.raw) if there is not None else None)
+
+
+def _refusal(path: str, errors: list[words.Problem]) -> KheishError:
+    """Return the error of a definition that is refused: by its own faults, or by the tasks of its project."""
+    if owned_members.is_conflict(errors):
+        return DefinitionReferenced(f"{path}: {errors[0].message}.", referenced_by=[])
+    return reading.refusal(path, errors)
 
 
 def _read(kind: Kind, path: str, raw: bytes, media: str, *, strict: bool = True) -> tuple[Parsed[Any], bytes]:
@@ -139,14 +152,18 @@ def _read(kind: Kind, path: str, raw: bytes, media: str, *, strict: bool = True)
         parsed.require()
     if parsed.value is None or parsed.data is None:
         return parsed, raw
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model.model_fields.items()
-                if not field.is_required()}  # fmt: skip
+    fields = {field.alias or name: (name, field) for name, field in kind.model.model_fields.items()}
     texts = {
-        key: value
-        for key, value in parsed.data.items()
-        if key not in defaults or getattr(parsed.value, key, value) != defaults[key]
+        key: value for key, value in parsed.data.items() if not _is_default(parsed.value, *fields.get(key, ("", None)))
     }
     return parsed, (reading.dump_markdown if kind.text else reading.dump_yaml)(texts)
+
+
+def _is_default(value: Any, name: str, field: Any) -> bool:
+    """Return whether a field has its default, which a file need not repeat."""
+    if field is None or field.is_required():
+        return False
+    return bool(getattr(value, name) == field.get_default(call_default_factory=True))
 
 
 def _write(root: Path, path: str, content: bytes) -> None:

@@ -22,9 +22,7 @@ from kheish.domain.memory.ledger import Author, Origin
 from kheish.domain.memory.names import Place
 from kheish.errors import KheishError, StoreFailed
 from kheish.runtime import windows
-from kheish.runtime.memory import catalog as listing
-from kheish.runtime.memory import keeper as writing
-from kheish.runtime.memory import section
+from kheish.runtime.memory import catalog as listing, keeper as writing, section
 from kheish.runtime.memory.catalog import Catalog, Note, Seen
 from kheish.runtime.memory.keeper import Committed
 from kheish.state.state import State
@@ -182,8 +180,8 @@ class MemoryFiles:
         for one in seen:
             problems = list(one.problems)
             self._refused.discard(one.path)
-            if one.note is not None and (full := self._fullness(one.note)) is not None:
-                problems.append(Problem(one.path, None, None, "error", "memory_full", full))
+            if one.note is not None and (refusal := self._refusal(one.note)) is not None:
+                problems.append(Problem(one.path, None, None, "error", *refusal))
                 self._refused.add(one.path)
                 self._catalog.drop(one.path)
             elif one.note is not None:
@@ -196,16 +194,17 @@ class MemoryFiles:
         for place in places.values():
             self._check_texts(place)
 
-    def _fullness(self, note: Note) -> str | None:
-        """Return the limit that a file would exceed, if any."""
+    def _refusal(self, note: Note) -> tuple[str, str] | None:
+        """Return the code and the words of the limit or the name that keeps a file from being used, if any."""
         others = [one for one in self._catalog.of(note.place).values() if one.name != note.name]
         twin = next((one.name for one in others if one.name.casefold() == note.name.casefold()), None)
         if twin is not None:
-            return f"{note.name} differs from {twin} only by case; choose another name"
+            return "bad_name", f"{note.name} differs from {twin} only by case; choose another name"
         if len(others) >= names.MOST_FILES:
-            return f"{note.place.folder} has {names.MOST_FILES} files already; this file is not used"
+            return "memory_full", f"{note.place.folder} has {names.MOST_FILES} files already; this file is not used"
         if sum(one.bytes for one in others) + note.bytes > names.MOST_TOTAL:
-            return f"{note.place.folder} has more than {names.MOST_TOTAL // 1024} KiB; this file is not used"
+            kib = names.MOST_TOTAL // 1024
+            return "memory_full", f"{note.place.folder} has more than {kib} KiB; this file is not used"
         return None
 
     def _check_texts(self, place: Place) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from kheish import ids
 from kheish.domain.definitions import KINDS, TOP, Kind
 from kheish.errors import FileRefused
 from kheish.store import door, names
@@ -21,13 +22,15 @@ from kheish.store.edits.yaml12 import MAX_BYTES, ListNode, MapNode, Mark, Node, 
 #: it
 _SUFFIXES = (".yaml", ".yml", ".json", ".md")
 _READ_ME = "readme.md"
+#: files without an ending, and folders, that programs put anywhere
+_NO_DEFINITIONS = frozenset({"readme", "license", "licence", "makefile", "notes", "todo", "copying", "authors"})
+_VENDORED = frozenset({"node_modules", "__pycache__"})
 #: folders for users' files; an entry at their place that is no folder is reported
 FOLDERS = frozenset((*KINDS, "inbox", "memory", "pending", "secrets"))
 #: folders whose files later versions read, but not this one; other entries at the top belong to the user
 LATER = frozenset((
-    "channels", "connectors", "hooks", "mcp", "outputs", "projects", "skills", "sources", "workers",
+    "workers",
 ))  # fmt: skip
-LATER_FILE = "instructions.md"
 NOT_YET = "not_in_this_version"
 _NO_FOLDER = "is not a folder, or is a link to one; make it a folder, because the daemon reads its files"
 _NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
@@ -139,7 +142,7 @@ def is_source(path: str) -> bool:
     if folder not in KINDS or not rest or passed_over(path):
         return False
     if KINDS[folder].in_folder and "/" in rest:
-        return True
+        return KINDS[folder].has_files or kind_of(path) is KINDS[folder]
     name = path.rpartition("/")[2].lower()
     return name.endswith(_SUFFIXES) and name != _READ_ME
 
@@ -152,21 +155,51 @@ def concerns(path: str) -> bool:
     folder, slash, rest = path.partition("/")
     if path in TOP or path in FOLDERS:
         return True
-    if folder in LATER or path == LATER_FILE:
+    if folder in LATER:
         return is_for_later(path)
-    return folder in KINDS and bool(slash) and bool(rest) and not passed_over(path) and not _is_read_me(path)
+    if folder not in KINDS or not slash or not rest or passed_over(path) or _is_read_me(path):
+        return False
+    return not _lies_beside(folder, rest)
+
+
+def _lies_beside(folder: str, rest: str) -> bool:
+    """Return whether a path is that of a file which belongs to a Definition in a folder, and is not read with it."""
+    kind = KINDS[folder]
+    if not kind.in_folder or kind.has_files or "/" not in rest:
+        return False
+    return rest.rpartition("/")[2].lower() != kind.suffix[1:].lower()
+
+
+def looks_meant(path: str) -> bool:
+    """Return whether a file in a folder of Definitions looks like one, but is not read because of its name or place."""
+    folder, _, rest = path.partition("/")
+    kind = KINDS.get(folder)
+    if kind is None or not rest or passed_over(path) or _is_read_me(path) or _VENDORED & set(rest.split("/")):
+        return False
+    first, *inner = rest.split("/")
+    name = (inner or [first])[-1]
+    if kind.in_folder:
+        return bool(inner) and not kind.has_files and name.lower() == kind.suffix[1:].lower() and kind_of(path) is None
+    if inner:
+        return first.endswith(kind.suffix) or name.endswith(_endings(kind))
+    return name.endswith(_endings(kind)) and kind_of(path) is None if "." in name else _is_bare(name)
+
+
+def _endings(kind: Kind) -> tuple[str, ...]:
+    """Return the endings of files that look like Definitions of a kind; notes in Markdown may lie beside others."""
+    return (".yaml", ".yml", ".json", *((kind.suffix,) if kind.text else ()))
+
+
+def _is_bare(name: str) -> bool:
+    return ids.is_slug(name.lower()) and name.lower() not in _NO_DEFINITIONS
 
 
 def is_for_later(path: str) -> bool:
-    """Return whether a later version would read a file with this path as a Definition: for a skill, its SKILL.md."""
+    """Return whether a later version would read a file with this path as a Definition."""
     folder, _, rest = path.partition("/")
-    if path == LATER_FILE:
-        return True
     if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
         return False
     name = rest.rpartition("/")[2]
-    if folder == "skills" and "/" in rest:
-        return name == "SKILL.md"  # the files beside it belong to the skill
     return name.endswith(_SUFFIXES)
 
 
@@ -177,7 +210,7 @@ def _is_read_me(path: str) -> bool:
 def read_all(root: Path) -> dict[str, Source]:
     """Read every file that may be a Definition. Blocks on disk."""
     below = (path for folder in (*KINDS, *LATER) for path, _ in door.walk(root, folder, skip=passed_over))
-    return read(root, [*TOP, *FOLDERS, LATER_FILE, *below])
+    return read(root, [*TOP, *FOLDERS, *below])
 
 
 def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
@@ -206,7 +239,8 @@ def _read(root: Path, path: str) -> Source | None:
 
 
 def _misplaced(root: Path, path: str) -> Source | None:
-    """Return the problem of a file whose name is not a source's; None for a plain file, which belongs to the user."""
+    """Return a file whose name is not a source's; None for a plain file that belongs to the user. One that looks meant
+    is not read."""
     try:
         mode = names.within(root, path).lstat().st_mode
     except OSError:
@@ -215,8 +249,10 @@ def _misplaced(root: Path, path: str) -> Source | None:
         return None if stat.S_ISDIR(mode) else Source(path, b"", _NO_FOLDER)
     if not names.is_text(path):
         return Source(path, b"", _NOT_UTF8, "bad_name")
-    reason = None if stat.S_ISDIR(mode) else door.kind(mode)
-    return Source(path, b"", reason) if reason is not None else None
+    if stat.S_ISDIR(mode):
+        return None
+    reason = door.kind(mode)
+    return Source(path, b"", reason) if reason is not None or looks_meant(path) else None
 
 
 def _is_there(root: Path, path: str) -> bool:

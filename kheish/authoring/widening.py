@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kheish import ids
 from kheish.domain import routes
+from kheish.domain.agents.narrowing import MODES
+from kheish.domain.connectors.definition import ConnectorFile
 from kheish.domain.definitions import Definition
-from kheish.domain.personas import Persona
+from kheish.domain.mcp.server import McpServer
+from kheish.domain.outputs.definition import OutputFile
+from kheish.domain.personas import AgentLimits, Persona
 from kheish.domain.routes import Price, Route, RouteBudget, RouteLimits
 from kheish.domain.scopes import CapabilityScope
 
@@ -41,7 +46,7 @@ def _fields(old: Definition | None, new: Definition | None, before: Mapping[str,
         case (Persona() as one, Persona() as other):
             yield from _persona(one, other)
         case (Persona() as one, None):
-            yield from _persona(one, one.model_copy(update={"capability_scope": None}))
+            yield from _persona(one, one.model_copy(update=_UNBOUND))
         case (Route() as one, Route() as other):
             if routes.destination(one) != routes.destination(other):
                 yield "destination"
@@ -52,6 +57,12 @@ def _fields(old: Definition | None, new: Definition | None, before: Mapping[str,
             yield from _route(one, one.model_copy(update={"budget": None, "limits": RouteLimits(), "price": None}))
         case (None, Route() as other):
             yield from _new_route(other, before)
+        case (_, McpServer() as other):
+            yield from _server(old.value if old is not None else None, other)
+        case (_, ConnectorFile() as other):
+            yield from _door(old.value if old is not None else None, other, _CONNECTOR_BOUNDS)
+        case (_, OutputFile() as other):
+            yield from _door(old.value if old is not None else None, other, _OUTPUT_BOUNDS)
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------
@@ -108,6 +119,47 @@ def _prices(price: Price) -> tuple[float, float, float]:
     return price.input_per_mtok, price.output_per_mtok, cached
 
 
+# --- MCP servers ------------------------------------------------------------------------------------------------------
+
+#: fields of a server that neither reach a new destination nor lend it a credential
+_SERVER_BOUNDS = frozenset({"disabled", "max_message", "per", "protocol", "start_timeout", "timeout"})
+
+
+def _server(old: McpServer | None, new: McpServer) -> Iterator[str]:
+    """Yield the fields by which a server is another one, or counts for more: prompts and credentials go there."""
+    if new.disabled:
+        return
+    for name in McpServer.model_fields:
+        if name not in _SERVER_BOUNDS and (old is None or getattr(old, name) != getattr(new, name)):
+            default = McpServer.model_fields[name].get_default(call_default_factory=True)
+            if old is not None or getattr(new, name) != default:
+                yield name
+    if old is not None and old.disabled:
+        yield "disabled"
+
+
+# --- connectors and outputs -------------------------------------------------------------------------------------------
+
+#: fields of a connector by which no other caller gets in, and nothing else starts
+_CONNECTOR_BOUNDS = frozenset({"disabled", "max_bytes", "rate", "title"})
+#: fields of an output by which nothing goes elsewhere, and no other credential goes with it
+_OUTPUT_BOUNDS = frozenset({"disabled", "format", "on_unknown", "order", "retry", "timeout"})
+
+
+def _door(
+    old: ConnectorFile | OutputFile | None, new: ConnectorFile | OutputFile, bounds: frozenset[str]
+) -> Iterator[str]:
+    """Yield the fields by which others may start work, answer for a person, or get what the outputs say."""
+    if new.disabled:
+        return
+    for name, field in type(new).model_fields.items():
+        before = getattr(old, name) if old is not None else field.get_default(call_default_factory=True)
+        if name not in bounds and before != getattr(new, name):
+            yield field.alias or name
+    if old is not None and old.disabled:
+        yield "disabled"
+
+
 # --- personas ---------------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +170,37 @@ def _persona(old: Persona, new: Persona) -> Iterator[str]:
         yield "default_skills"
     if new.memory == "write" and old.memory != "write":
         yield "memory"
+    for name in ("tools", "skills"):
+        if _has_more(getattr(old, name), getattr(new, name)):
+            yield name
+    if set(old.disallowed_tools) - set(new.disallowed_tools):
+        yield "disallowed_tools"
+    if old.permission_mode is not None and _mode(new.permission_mode) > _mode(old.permission_mode):
+        yield "permission_mode"
+    for name in AgentLimits.model_fields:
+        if _raised(_bound_of(old.limits, name), _bound_of(new.limits, name)):
+            yield f"limits.{name}"
+
+
+#: the fields of a persona without bounds
+_UNBOUND: Mapping[str, Any] = {
+    "capability_scope": None, "tools": None, "skills": None, "disallowed_tools": [], "permission_mode": None,
+    "limits": None,
+}  # fmt: skip
+
+
+def _has_more(old: list[str] | None, new: list[str] | None) -> bool:
+    return old is not None and (new is None or bool(set(new) - set(old)))
+
+
+def _mode(mode: str | None) -> int:
+    """Return the rank of a permission mode; without one, the agent has the mode of its parent, which may be any."""
+    return MODES.index(mode) if mode is not None else len(MODES)
+
+
+def _bound_of(limits: AgentLimits | None, name: str) -> float | None:
+    value = getattr(limits, name, None)
+    return ids.duration(value) if isinstance(value, str) else value
 
 
 def _is_wider(old: CapabilityScope | None, new: CapabilityScope | None) -> bool:

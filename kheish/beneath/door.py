@@ -17,8 +17,9 @@ from kheish.errors import NotBeneath, NotThere
 #: device and inode: the identity of a file or folder, whatever its name and wherever it is mounted
 Id = tuple[int, int]
 _MOST = 2000  # files of a hidden folder that are identified by inode
-#: entries that only the root of a daemon's state has
-_SIGNS = (".kheish/token", ".git/kheish")
+#: entries that the root of a daemon's state has together: one of the alternatives of each. The daemon's own root is
+#: known by device and inode (`Hidden`), whatever is in it.
+_SIGNS = (("format.yaml",), (".git",), (".kheish", ".git/kheish"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,20 @@ def _open(door: Door) -> int:
 
 
 def is_state_root(folder: int | Path) -> bool:
-    """Return whether a folder is the state root of a daemon."""
-    for sign in _SIGNS:
-        with suppress(OSError):
-            if isinstance(folder, Path):
-                (folder / sign).lstat()
-            else:
-                os.stat(sign, dir_fd=folder, follow_symlinks=False)
-            return True
-    return False
+    """Return whether a folder is the state root of a daemon. A single file that a tool, a build or a clone makes in a
+    workspace does not make it one."""
+    return all(any(_has(folder, name) for name in alternatives) for alternatives in _SIGNS)
+
+
+def _has(folder: int | Path, name: str) -> bool:
+    try:
+        if isinstance(folder, Path):
+            (folder / name).lstat()
+        else:
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def id_of(status: os.stat_result) -> Id:

@@ -194,9 +194,14 @@ def missing(here: Place, path: str) -> NotThere:
 def _opened(here: Place, path: str) -> Iterator[BinaryIO]:
     # The first check keeps us from opening a device at all; the check after the open is decisive.
     _check_regular(os.stat(here.name, dir_fd=here.folder, follow_symlinks=False), path)
-    with os.fdopen(kernel.open_name(here.folder, here.name, _FILE), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = kernel.open_name(here.folder, here.name, _FILE)
+    try:
+        status = os.fstat(descriptor)
         _check_regular(status, path)
+    except BaseException:  # whatever the error, the descriptor must not leak
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
         here.root.check(status, path)
         yield file
 

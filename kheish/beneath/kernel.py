@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 _NUMBER = 437  # of openat2, the same on every architecture that Python runs on
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
@@ -61,7 +63,9 @@ def _openat2(folder: int, path: str, flags: int, mode: int, resolve: int) -> int
         code = ctypes.get_errno()
         if code in _ABSENT:
             return None  # plain openat gives the same error if the file itself is refused
-        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: a rename elsewhere interfered with `..`
+        # EAGAIN: another process has a lease on the file, which it may keep for long; no name is `..`, for which a
+        # rename elsewhere would be the cause
+        if code != errno.EINTR:
             raise OSError(code, os.strerror(code), path)
 
 
@@ -76,3 +80,12 @@ def _by_steps(path: Path) -> int:
         return os.open(path.parts[-1] if len(path.parts) > 1 else ".", _FOLDER, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def regular_file(descriptor: int) -> BinaryIO | None:
+    """Return the file of a descriptor, which closes it; None for anything but a regular file, whose descriptor is
+    closed at once. `os.fdopen` raises for a folder, and leaves its descriptor open."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None

@@ -14,6 +14,8 @@ import re
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
 #: characters of a printable name that need another check
 _SPECIAL = re.compile(rf"[\\{''.join(_INVISIBLE)}]|(?:^|/) | (?:/|\Z)")
+#: names, in small letters, that belong to git and to daemons
+_KEPT = frozenset({".git", ".kheish"})
 _ESCAPE = re.compile(rb"\\\\|\\x([0-9a-fA-F]{2})")
 
 
@@ -28,6 +30,18 @@ def as_path(name: str) -> str:
     """Return a path from the workspace as `shown` does, in a form that tools open: `~` alone stands for the home."""
     text = shown(name)
     return f"./{text}" if text == "~" or text.startswith("~/") else text
+
+
+def is_kept(name: str) -> bool:
+    """Return whether only git or a daemon may have a file or folder of this name: no tool writes it."""
+    return name.casefold() in _KEPT
+
+
+def kept_words(name: str) -> str:
+    """Return the reason for a name that `is_kept`."""
+    if name.casefold() == ".git":
+        return ".git belongs to git; change it with git commands in bash"
+    return ".kheish belongs to the daemon; choose another name"
 
 
 def meant(text: str) -> str:

@@ -32,8 +32,7 @@ def resolve_target(door: Door, target: str, folder: str = ".") -> Target:
         with opened(door) as root, walk.place(root, path) as here:
             return _judged(root.door, path, here)
     except NotThere:
-        written = (part.casefold() for part in path.split("/"))
-        return Target(None, "git" if ".git" in written else "missing")
+        return Target(None, "git" if any(map(names.is_kept, path.split("/"))) else "missing")
     except NotBeneath as error:
         return Target(None, error.reason)
     except ValueError:
@@ -46,7 +45,7 @@ def _judged(door: Door, path: str, here: walk.Place) -> Target:
         status: os.stat_result | None = os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
     except FileNotFoundError:
         status = None
-    if any(names.meant(name).casefold() == ".git" for name in parts):
+    if any(names.is_kept(names.meant(name)) for name in parts):
         return Target(None, "git")
     if status is not None:
         here.root.check(status, path)

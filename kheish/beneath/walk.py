@@ -21,7 +21,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Intent(StrEnum):
-    """The purpose of a path: CREATE makes missing folders; EDIT and CREATE keep out of `.git`."""
+    """The purpose of a path: CREATE makes missing folders; EDIT and CREATE keep out of `.git` and `.kheish`."""
 
     READ = "read"
     EDIT = "edit"
@@ -151,10 +151,8 @@ class _Walk:
         """Open the folders of the path, and return its last name ("." for a folder on the stack)."""
         while self.todo:
             part = self.todo.popleft()
-            if self.intent is not Intent.READ and part.casefold() == ".git":
-                raise NotBeneath(
-                    f"{self.path}: .git belongs to git; change it with git commands in bash.", reason="git"
-                )
+            if self.intent is not Intent.READ and names.is_kept(part):
+                raise NotBeneath(f"{self.path}: {names.kept_words(part)}.", reason="git")
             if part == "..":
                 if not self.stack:
                     raise outside(self.path)

@@ -11,7 +11,7 @@ from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import counted, emit, listing, say, when
 
-_ACTIONS = ("model", "http", "shell", "secret", "token", "access", "approval", "auth")
+_ACTIONS = ("model", "http", "shell", "mcp", "secret", "token", "access", "approval", "auth", "hook")
 _OUTCOMES = ("begun", "done", "failed", "refused")
 _COLUMNS = (
     ("TIME", lambda one: when(one["at"])),
@@ -60,13 +60,24 @@ def verify(settings: Settings, folder: Path | None, key: str | None, witness: Pa
 
     def human() -> None:
         if report["ok"] and not report["entries"]:
-            say("No audit entries yet: nothing to verify.")
+            say(f"No audit entries yet: nothing to verify.{_compared(report, witness)}")
         elif report["ok"]:
             entries = counted(report["entries"], "entry")
-            say(f"{entries}, chained; {report['signed']} signed by the key {report['key']}.")
+            say(
+                f"{entries}, chained; {report['signed']} signed by the key {report['key']}.{_compared(report, witness)}"
+            )
         else:
             finding = report["finding"]
             say(f"{finding['code']}: {finding['message']}")
 
     emit(settings, report, ids=[str(report["entries"])], human=human)
     return 0 if report["ok"] else 1
+
+
+def _compared(report: dict[str, Any], witness: Path | None) -> str:
+    """Return a sentence about the comparison with the witness."""
+    if witness is None:
+        return ""
+    if report["witnessed"] is None:
+        return f" Not compared: the witness {witness} has no audit head yet."
+    return f" Compared with the witness {witness}: its {counted(report['witnessed'], 'entry')} are all here."

@@ -50,13 +50,21 @@ def changes(settings: Settings, session: str, stat: bool, limit: int | None, cur
     def human() -> None:
         if stat and items:
             table(items, _STAT)
-        for file in () if stat else items:
-            _show(file)
-        _say_what_is_missing(items)
+        if stat:
+            _say_what_is_missing(items)
+        else:
+            show_changes(items)
         if page["next_cursor"]:
             click.echo(f"More results: --cursor {page['next_cursor']}", err=True)
 
     emit(settings, page, ids=[file["path"] for file in items], human=human)
+
+
+def show_changes(items: Sequence[Mapping[str, Any]]) -> None:
+    """Print changed files with their diffs."""
+    for file in items:
+        _show(file)
+    _say_what_is_missing(items)
 
 
 def _show(file: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli import asking
-from kheish.cli.follow import DETACHED, follow
+from kheish.cli.follow import follow
+from kheish.cli.followed import DETACHED
 from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import paint, plain, report, say
@@ -31,17 +32,25 @@ def chat(
 ) -> int:
     """Talk with the agent of SESSION (default: a new session). An empty line or Ctrl-D leaves the chat.
 
-    A line that is typed during a run reaches the agent at its next turn. Approvals and questions are asked in place,
-    and no earlier line answers them. Ctrl-C detaches from a run, which continues.
+    A message that is sent during a run reaches the agent at its next turn. Esc or Ctrl-C stops the run, a second Ctrl-C
+    leaves the chat. Approvals and questions are asked in place, and no earlier input answers them. /help lists the
+    commands.
+
+    With NO_COLOR, KHEISH_PLAIN=1 or TERM=dumb, the chat is plain lines, and Ctrl-C detaches from a run, which
+    continues.
     """
     if not asking.can_ask() or settings.output != "table" or settings.quiet:
         raise click.UsageError("A chat needs a terminal; otherwise use: kheish run SESSION TEXT --follow.")
     client = settings.client()
     session = ensure(client, session, workspace, permission_mode, route)
+    chosen: Any = {"route": route} if route else {}
+    if asking.can_draw():
+        from kheish.cli.terminal import chatting
+
+        return chatting.chat(client, session, chosen)
     say(paint(f"Session {session}; an empty line exits, and `kheish chat {session}` resumes it.", dim=True))
     active = client.sessions.get(session)["active_run_id"]
     unsent = _follow(settings, client, client.runs.get(active)) if active else ""
-    chosen: Any = {"route": route} if route else {}
     while unsent is not None and (text := _read_message(unsent)):
         try:
             unsent, run = "", client.runs.start(session, text, **chosen)

@@ -1,24 +1,47 @@
-"""`kheish config`: the effective settings, and an editor for kheish.yaml."""
+"""`kheish config`: the effective settings, and kheish.yaml: an editor, its history, and earlier versions."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from kheish.cli import top_files
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import as_yaml, emit, plain, say
+
+if TYPE_CHECKING:
+    from kheish.client.call import Text
+    from kheish.client.shapes import Commit, Page
+
+
+class _File(top_files.Calls):
+    path = "kheish.yaml"
+
+    def text(self) -> Text:
+        return self.client.config_text()
+
+    def put(self, content: str, if_match: str | None, if_none_match: str | None = None) -> Mapping[str, Any]:
+        return self.client.put_config(content, if_match=if_match, if_none_match=if_none_match)
+
+    def history(self, limit: int | None, cursor: str | None) -> Page[Commit]:
+        return self.client.config_history(limit=limit, cursor=cursor)
+
+    def restore(self, rev: str) -> Mapping[str, Any]:
+        return self.client.restore_config(rev)
 
 
 @group()
 def config() -> None:
-    """Show the effective settings; edit kheish.yaml."""
+    """Show the effective settings; edit and restore kheish.yaml."""
 
 
 @config.command()
 @pass_settings
 def show(settings: Settings) -> None:
-    """Show the effective settings: kheish.yaml, the environment and the defaults."""
+    """Show the effective settings: kheish.yaml, the environment and the defaults, without options of `kheish serve`."""
     found = settings.client().config()
     emit(settings, found, ids=[], human=lambda: say(plain(as_yaml(found))))
 
@@ -52,3 +75,6 @@ def edit(settings: Settings) -> None:
         raise Conflict("Another process changed kheish.yaml in the meantime; review it, and edit it again.")
     files.atomic_write(path, changed.encode(), fsync=True)
     return say("kheish.yaml is saved; a running daemon applies it within a second.")
+
+
+top_files.add(config, _File, edits=False)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,10 +16,45 @@ if TYPE_CHECKING:
     from kheish.client.call import Text
     from kheish.client.sync import Definitions
 
+T = TypeVar("T")
+
+#: kinds whose files are Markdown
+_TEXTS = frozenset({"personas", "skills"})
 _KEYS = ("id", "name", "path")
-_FIELDS = {  # columns of a list
+_FIELDS: Mapping[str, Sequence[tuple[str, Any]]] = {  # columns of a list
     "routes": (("DRIVER", "driver"), ("MODEL", "model"), ("SERVER", "api_base"), ("KEY", "auth_ref")),
+    "channels": (("ACTIVE", "state"), ("MESSAGES", "messages"), ("LAST", "last_at"), ("TITLE", "title")),
+    "connectors": (
+        ("KIND", "kind"),
+        ("STATE", "state"),
+        ("RECEIVED", "received"),
+        ("LAST", "last_at"),
+        ("ERROR", "last_error"),
+    ),
+    "hooks": (
+        ("EVENTS", lambda one: ", ".join(one["events"])),
+        ("TRUSTED", "trusted"),
+        ("BOUND", lambda one: ", ".join(one["bound"])),
+        ("RUNS", "runs"),
+        ("FAILED", "failures"),
+    ),
     "personas": (("SHOWN AS", "display_name"),),
+    "mcp": (("SERVER", "state"), ("WHERE", lambda one: one["url"] or one["command"]), ("ERROR", "last_error")),
+    "outputs": (
+        ("KIND", "kind"),
+        ("OUTPUT", "state"),
+        ("OPEN", "open_deliveries"),
+        ("STUCK", "stuck_deliveries"),
+        ("ERROR", "last_error"),
+    ),
+    "projects": (("ACTIVE", "state"), ("IN PROGRESS", "claimed"), ("TITLE", "title")),
+    "sources": (
+        ("KINDS", lambda one: ", ".join(one["kinds"])),
+        ("RECEIVED", "received"),
+        ("KEPT", "retained"),
+        ("LAST", "last_received_at"),
+        ("TITLE", "title"),
+    ),
     "schedules": (("ACTIVE", "state"), ("NEXT", "next"), ("LAST", "last"), ("ZONE", "timezone"), ("TITLE", "title")),
 }
 
@@ -32,9 +67,19 @@ def commands(kind: str, one: str, about: str) -> Group:
         pass
 
     _readers(root, kind, one)
+    sources(root, kind, one)
+    return root
+
+
+def an(noun: str) -> str:
+    """Return a noun after its article: `an output`, `an MCP server`."""
+    return f"{'an' if noun[0] in 'aeiou' or noun.startswith('MCP ') else 'a'} {noun}"
+
+
+def sources(root: Group, kind: str, one: str) -> None:
+    """Add the commands that change files; those that read are the kind's own."""
     _writers(root, kind, one)
     _changers(root, kind, one)
-    return root
 
 
 def _readers(root: Group, kind: str, one: str) -> None:
@@ -47,14 +92,15 @@ def _readers(root: Group, kind: str, one: str) -> None:
         none = f"No {kind}; `kheish {kind} add NAME FILE` adds one."
         listing(settings, page, key, _columns(kind, key), none)
 
-    @root.command(help=f"Show a {one} as written; --output json or yaml includes its status.")
+    @root.command(help=f"Show {an(one)} as written; --output json or yaml includes its status.")
     @click.argument("name")
     @at_option
     @pass_settings
     def show(settings: Settings, name: str, at: str | None) -> None:
         definitions = settings.client().definitions(kind)
         if settings.output == "table" and not settings.quiet:
-            return say(plain(definitions.text(name, at=at).text.rstrip("\n")))
+            say(plain(definitions.text(name, at=at).text.rstrip("\n")))
+            return _show_bound(definitions.get(name)) if kind == "hooks" and at is None else None
         return emit(settings, definitions.get(name, at=at), ids=[name], human=lambda: None)
 
     @root.command(help=f"Check a file (`-`: stdin) or an existing {one}; nothing is changed.")
@@ -68,6 +114,12 @@ def _readers(root: Group, kind: str, one: str) -> None:
         return verdict(settings, definitions.validate(content, name=name), what)
 
 
+def _show_bound(hook: Mapping[str, Any]) -> None:
+    """Show which files the trust in a hook covers, beside its text."""
+    if hook["command"] is not None:
+        click.echo(plain(f"bound: {', '.join(hook['bound']) or 'no other file'}"), err=True)
+
+
 def _writers(root: Group, kind: str, one: str) -> None:
     def writing(name: str, about: str) -> Callable[[Callable[..., None]], click.Command]:
         def wrap(function: Callable[..., None]) -> click.Command:
@@ -76,11 +128,11 @@ def _writers(root: Group, kind: str, one: str) -> None:
 
         return wrap
 
-    @writing("put", f"Create or replace a {one} from FILE (`-`: stdin), stored as written.")
+    @writing("put", f"Create or replace {an(one)} from FILE (`-`: stdin), stored as written.")
     def put(settings: Settings, name: str, file: str) -> None:
         stored(settings, name, settings.client().definitions(kind).put(name, read_file(file)))
 
-    @writing("add", f"Create a {one} from FILE (`-`: stdin); fails if it exists.")
+    @writing("add", f"Create {an(one)} from FILE (`-`: stdin); fails if it exists.")
     def add(settings: Settings, name: str, file: str) -> None:
         from kheish.errors import Conflict, NotFound
 
@@ -95,7 +147,7 @@ def _writers(root: Group, kind: str, one: str) -> None:
 
 
 def _changers(root: Group, kind: str, one: str) -> None:
-    @root.command(help=f"Edit a {one} in your editor (EDITOR).")
+    @root.command(help=f"Edit {an(one)} in your editor (EDITOR).")
     @click.argument("name")
     @pass_settings
     def edit(settings: Settings, name: str) -> None:
@@ -105,7 +157,7 @@ def _changers(root: Group, kind: str, one: str) -> None:
             return click.echo("No changes.", err=True)
         return stored(settings, name, found)
 
-    @root.command(help=f"Remove a {one}; fails while other files refer to it.")
+    @root.command(help=f"Remove {an(one)}; fails while other files refer to it.")
     @click.argument("name")
     @pass_settings
     def remove(settings: Settings, name: str) -> None:
@@ -115,15 +167,21 @@ def _changers(root: Group, kind: str, one: str) -> None:
 
 def edited(definitions: Definitions, name: str, before: Text) -> dict[str, Any] | None:
     """Edit until the text is valid or the user gives up; return None if nothing changed."""
+    suffix = ".md" if definitions.kind in _TEXTS else ".yaml"
+    return revised(before.text, suffix, lambda text: definitions.put(name, text, if_match=before.etag))
+
+
+def revised(before: str, suffix: str, put: Callable[[str], T]) -> T | None:
+    """Edit a text until `put` takes it or the user gives up; return its answer, or None if nothing changed."""
     from kheish.errors import Invalid
 
-    text = before.text
+    text = before
     while True:
-        changed = click.edit(text, extension=".md" if definitions.kind == "personas" else ".yaml")
-        if changed is None or changed == before.text:
+        changed = click.edit(text, extension=suffix)
+        if changed is None or changed == before:
             return None
         try:
-            return definitions.put(name, changed, if_match=before.etag)
+            return put(changed)
         except Invalid as error:
             places = [f"  {_where(one)}: {one['message']}" for one in error.extra.get("problems", ())]
             places = places or [f"  {one.path}: {one.message}" for one in error.errors]
@@ -182,4 +240,9 @@ def _columns(kind: str, key: str) -> list[Column]:
 
         return read
 
-    return [("NAME", key), ("STATE", state), *((head, inner(field)) for head, field in _FIELDS.get(kind, ()))]
+    fields = _FIELDS.get(kind, ())
+    return [
+        ("NAME", key),
+        ("STATE", state),
+        *((head, inner(field) if isinstance(field, str) else field) for head, field in fields),
+    ]

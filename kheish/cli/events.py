@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from kheish.cli.ids import Id
@@ -17,6 +19,8 @@ from kheish.client.sse import Event
 @click.option("--session", type=Id("session"), help="Only events of this session.")
 @click.option("--run", help="Only events of this run.")
 @click.option("--flow", help="Only events of this Flow and its runs.")
+@click.option("--project", help="Only events of this project, of its tasks, and of the runs that work for it.")
+@click.option("--channel", help="Only events of this channel: messages, reactions, turns.")
 @click.option("--kind", help="Only events of this kind, such as tool.finished.")
 @pass_settings
 def events(
@@ -26,14 +30,16 @@ def events(
     session: str | None,
     run: str | None,
     flow: str | None,
+    project: str | None,
+    channel: str | None,
     kind: str | None,
 ) -> None:
     """Print events, oldest first; with --follow and without --after, only new ones. JSON: one line per event."""
     client = settings.client()
-    if followed:
-        found = client.events(after=after, session=session, run=run, flow=flow, kind=kind)
-    else:
-        found = client.past_events(after=after or 0, session=session, run=run, flow=flow, kind=kind)
+    where: dict[str, Any] = {
+        "session": session, "run": run, "flow": flow, "channel": channel, "project": project, "kind": kind,
+    }  # fmt: skip
+    found = client.events(after=after, **where) if followed else client.past_events(after=after or 0, **where)
     try:
         for event in found:
             _show(settings, event)

@@ -67,6 +67,7 @@ def start(
 ) -> int:
     """Start a Playbook: the given version, or the active one."""
     from kheish.cli import follow
+    from kheish.cli.followed import FollowedFlow
 
     exclusive(follow=followed, wait=wait)  # following waits for the end
     client = settings.client()
@@ -79,10 +80,10 @@ def start(
         budget=None if budget is None else {"cost_usd": budget},
     )
     if followed:
-        return follow.follow(settings, client, follow.FollowedFlow(client, flow))
+        return follow.follow(settings, client, FollowedFlow(client, flow))
     line = plain(f"{flow['flow_id']} is {flow['status']}; follow it with `kheish flows follow {flow['flow_id']}`.")
     emit(settings, flow, ids=[flow["flow_id"]], human=lambda: say(line))
-    started = follow.FollowedFlow(client, flow)
+    started = FollowedFlow(client, flow)
     if wait and started.is_waiting:
         raise started.waits()
     return started.exit_code if wait else 0
@@ -125,9 +126,10 @@ def show(settings: Settings, flow_id: str, at: str | None) -> None:
 def follow(settings: Settings, flow_id: str, after: int) -> int:
     """Follow a Flow from its start, and prompt for pending decisions."""
     from kheish.cli import follow
+    from kheish.cli.followed import FollowedFlow
 
     client = settings.client()
-    return follow.follow(settings, client, follow.FollowedFlow(client, client.flows.get(flow_id)), after)
+    return follow.follow(settings, client, FollowedFlow(client, client.flows.get(flow_id)), after)
 
 
 @flows.command()

@@ -1,4 +1,4 @@
-"""`kheish goals`: show, set, pause, resume, raise and clear the goal of a session."""
+"""`kheish goals`: list; show, set, pause, resume, raise and clear the goal of a session."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ from typing import Any
 import click
 
 from kheish.cli.ids import Id
-from kheish.cli.options import Settings, at_option, group, pass_settings
-from kheish.cli.output import details, emit, say
+from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
+from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten
 
 SESSION = click.argument("session", type=Id("session"))
+STATUSES = ("active", "paused", "budget_limited", "complete")
+COLUMNS: list[Column] = [
+    ("SESSION", "session_id"),
+    ("STATUS", "status"),
+    ("WHY", lambda goal: shorten(goal["why"] or "", 40)),
+    ("RUNS", lambda goal: str(goal["continuations"])),
+    ("OBJECTIVE", lambda goal: shorten(goal["objective"], 80)),
+]
 
 
 @group()
 def goals() -> None:
-    """Show, set, pause, resume, raise and clear the goal of a session."""
+    """List goals; show, set, pause, resume, raise and clear the goal of a session."""
+
+
+@goals.command("list")
+@click.option("--session", type=Id("session"), help="Only the goal of this session.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only goals with this status.")
+@page_options
+@pass_settings
+def list_(settings: Settings, session: str | None, status: str | None, limit: int | None, cursor: str | None) -> None:
+    """List the goals of all sessions, newest first."""
+    page = settings.client().goals.list(session=session, status=status, limit=limit, cursor=cursor)
+    listing(settings, page, "session_id", COLUMNS, fitting("No session has a goal.", session, status))
 
 
 @goals.command()
@@ -66,10 +85,10 @@ def set_(
 @click.option("--reason", help="The reason, which `show` returns as `why`.")
 @pass_settings
 def pause(settings: Settings, session: str, reason: str | None) -> None:
-    """Start no further runs; the one that has not ended continues to its end."""
+    """Start no further runs; one that works continues to its end."""
     changes: dict[str, Any] = {"reason": reason} if reason is not None else {}
     goal = settings.client().goals.update(session, status="paused", **changes)
-    text = f"The goal of {session} is {goal['status']}; `kheish goals resume {session}`."
+    text = f"The goal of {session} is {goal['status']}; `kheish goals resume {session}`.{_continuing(goal['run_id'])}"
     emit(settings, goal, ids=[goal["goal_id"]], human=lambda: say(text))
 
 
@@ -100,9 +119,15 @@ def raise_(settings: Settings, session: str, tokens: int | None, usd: float | No
 @SESSION
 @pass_settings
 def clear(settings: Settings, session: str) -> None:
-    """Remove the goal; its run that has not ended continues to its end."""
-    settings.client().goals.clear(session)
-    emit(settings, {}, ids=[], human=lambda: say(f"The goal of {session} is removed."))
+    """Remove the goal; its run that works continues to its end."""
+    goals_of = settings.client().goals
+    active = goals_of.get(session)["run_id"]
+    goals_of.clear(session)
+    emit(settings, {}, ids=[], human=lambda: say(f"The goal of {session} is removed.{_continuing(active)}"))
+
+
+def _continuing(run_id: str | None) -> str:
+    return f" Its run {run_id} continues to its end; `kheish runs cancel {run_id}` stops it." if run_id else ""
 
 
 def _amounts(tokens: int | None, usd: float | None, time: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kheish.errors import SessionDeleted
 from kheish.ids import stamp
 
 #: the head of a journal entry in the text of a diff
-_HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)(?=  )")
+_HEAD = re.compile(r"([0-9]{4}-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]Z)(?=  )")
 
 
 @command()

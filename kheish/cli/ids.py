@@ -39,6 +39,8 @@ class Id(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the full id. Raise BadParameter for an ambiguous prefix, and the errors of the client."""
         text = str(value)
+        if not (text if self._is_chosen else text.removeprefix(self._prefix)).strip():
+            self.fail(f"{text!r} is no id; name the {self.name}{'' if self._makes else ', its beginning or `last`'}")
         if self._is_chosen and (self._makes or not (text == "last" or text.startswith(self._prefix))):
             return text
         id = self._prefix + text.removeprefix(self._prefix)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--list", "only_list", is_flag=True, help="Only list them, without prompts.")
 @pass_settings
 def inbox(settings: Settings, only_list: bool) -> None:
-    """List pending approvals and questions; on a terminal, prompt for each."""
+    """List pending approvals and questions; on a terminal, as a list from which they are opened and answered."""
     client = settings.client()
     approvals = client.approvals.list(status="pending", limit=200)["items"]
     questions = client.questions.list(status="pending", limit=200)["items"]
@@ -31,6 +31,10 @@ def inbox(settings: Settings, only_list: bool) -> None:
             say("Nothing waits for you.")
         elif only_list or not asking.can_ask():
             table(_rows(approvals, questions), [(name.upper(), name) for name in ("id", "session", "what")])
+        elif asking.can_draw():
+            from kheish.cli.terminal import inbox as full_screen
+
+            full_screen.run(client)
         else:
             for approval in reversed(approvals):
                 say(plain(f"Session {approval['session_id']}"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from kheish.cli.options import Settings, group, page_options, pass_settings
@@ -14,8 +16,16 @@ COLUMNS: list[Column] = [
     ("TYPE", "type"),
     ("FROM", lambda message: message["from_name"] or message["from"]),
     ("POSTED", lambda message: when(message["posted_at"])),
-    ("TEXT", lambda message: shorten(message["subject"] or str(message["payload"]), 80)),
+    ("TEXT", lambda message: shorten(message["subject"] or _text(message["payload"]), 80)),
 ]
+
+
+def _text(payload: Any) -> str:
+    """Return a payload in one line: a text, or the fields of a result."""
+    if not isinstance(payload, dict):
+        return str(payload)
+    fields = ((name, value) for name, value in payload.items() if value not in (None, "", [], {}))
+    return ", ".join(f"{name}: {_text(value)}" for name, value in fields)
 
 
 @group()

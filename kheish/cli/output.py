@@ -19,7 +19,7 @@ from kheish.store.git.textconv import HIDDEN, visible
 Column = tuple[str, str | Callable[[Any], object]]
 
 #: a time in the format of the API
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_STAMP = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9](\.[0-9]+)?Z")
 
 _STATUS = {
     "completed": "green",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 from kheish.errors import Invalid
+from kheish.texts import answer_command
 
 if TYPE_CHECKING:
     from kheish.client.shapes import Answer, Question
@@ -73,13 +75,14 @@ def show(settings: Settings, question: str) -> None:
 def answer(settings: Settings, question: str, answers: tuple[str, ...], texts: tuple[str, ...]) -> None:
     """Answer all questions of a set: `q1=a q2=b,c`, or just `a` for a single question.
 
-    Give options by id, number or label. Without answers, the command prompts on the terminal.
+    Give options by id, number or label. A number that is no option is refused; --text sends it as text.
+    Without answers, the command prompts on the terminal.
     """
     client = settings.client()
     asked = client.questions.get(question)
     if not answers and not texts:
         if not asking.can_ask():
-            raise click.UsageError(f"Answers are missing: kheish questions answer {question} {_example(asked)}.")
+            raise click.UsageError(f"Answers are missing: {answer_command(asked)}")
         asking.question(client, asked)
         answered = client.questions.get(question)
     else:
@@ -103,7 +106,7 @@ def given(asked: Question, answers: tuple[str, ...], texts: tuple[str, ...]) -> 
     found: dict[str, Answer] = {}
     for one in answers:
         name, said = _named(one, by_id)
-        found[name] = asking.choose(by_id[name], said)
+        found[name] = asking.choose(by_id[name], said, as_text=f"--text {shlex.quote(one)}")
     for one in texts:
         name, said = _named(one, by_id)
         found.setdefault(name, {"selected": [], "text": None})["text"] = said
@@ -117,7 +120,3 @@ def _named(word: str, by_id: dict[str, Any]) -> tuple[str, str]:
     if len(by_id) == 1:
         return next(iter(by_id)), word
     raise Invalid(f"{word!r} matches no question: write ID=ANSWER, with {', '.join(by_id)} as the id.")
-
-
-def _example(asked: Question) -> str:
-    return " ".join(f"{one['id']}={one['options'][0]['id'] if one['options'] else '…'}" for one in asked["questions"])

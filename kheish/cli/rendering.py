@@ -6,12 +6,14 @@ The module neither prints nor prompts, so that tests need events only. `words.py
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kheish.cli.output import counted, paint, plain, shorten
-from kheish.cli.words import BROKEN_OFF, Words
 from kheish.client.sse import Event
+from kheish.client.words import BROKEN_OFF, Words
 
 Data = Mapping[str, Any]
 #: a line and its style
@@ -19,14 +21,25 @@ Line = tuple[str, dict[str, Any]]
 
 #: the colours of a run's, a Flow's and a phase's status
 TONES = {"completed": "green", "succeeded": "green", "satisfied": "green", "failed": "red", "cancelled": "red"}
-_RESULT_LINES = 6
 #: results of calls that did not run: the preceding decision already shows them
 _SAID = frozenset({"permission_denied", "approval_denied", "approval_expired", "approval_cancelled"})
-_DIFF_LINES = 60
 _SHORT = 100
 _WIDE = 200
 #: the most informative argument of a call, by priority
 _TELLING = ("command", "pattern", "path", "ref", "url", "query", "content", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The part of a result that is shown."""
+
+    lines: int = 6
+    diff_lines: int = 60
+    columns: int = _WIDE
+
+
+FOLDED = Limits()
+WHOLE = Limits(sys.maxsize, sys.maxsize, sys.maxsize)
 
 
 class Rendering:
@@ -112,12 +125,17 @@ class Rendering:
         broken = self._block([(BROKEN_OFF, {"dim": True})]) if self._words.breaks_off(frame) else ""
         return broken + self._inline(self._words.delta(frame))
 
+    def words(self, text: str) -> str:
+        """Return the next words of the agent for printing."""
+        self._line_open = not text.endswith("\n")
+        return text
+
     def _inline(self, text: str) -> str:
         shown = plain(text)
-        if shown:
-            self._line_open = not shown.endswith("\n")
-            self._last_call = None
-        return shown
+        if not shown:
+            return ""
+        self._last_call = None
+        return self.words(shown)
 
     def _block(self, lines: list[Line]) -> str:
         if not lines:
@@ -140,17 +158,22 @@ class Rendering:
                 return []  # `question.answered` shows it
             if event.data.get("code") in _SAID:
                 return []
-            return whose + self._outcome(event.data)
+            return whose + self.outcome(head, event.data)
         return []
 
-    def _outcome(self, data: Data) -> list[Line]:
+    def outcome(self, call: str, data: Data) -> list[Line]:
+        """Return the result of a call."""
+        return self.result(data, FOLDED)
+
+    def result(self, data: Data, limits: Limits) -> list[Line]:
+        """Return the part of a result, or of its diff, that is within limits."""
         detail = data.get("detail") or {}
         diff = detail.get("diff") if isinstance(detail, Mapping) else None
         if data.get("is_error"):
-            return _failure(data, detail)
+            return _failure(data, detail, limits)
         if diff and plain(text_of(diff)) not in self._diffs:
-            return diff_lines(text_of(diff))
-        return _result(text_of(data.get("content")), {"dim": True})
+            return diff_lines(text_of(diff), limits.diff_lines)
+        return _result(text_of(data.get("content")), {"dim": True}, limits)
 
 
 def short_call(data: Data) -> str:
@@ -179,29 +202,30 @@ def text_of(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def diff_lines(diff: str, at_most: int = _DIFF_LINES) -> list[Line]:
+def diff_lines(diff: str, at_most: int = FOLDED.diff_lines) -> list[Line]:
     """Return the lines of a unified diff, added ones green and removed ones red."""
     return _first([("  " + line, _diff_style(line)) for line in diff.rstrip("\n").split("\n")], at_most)
 
 
-def _failure(data: Data, detail: object) -> list[Line]:
+def _failure(data: Data, detail: object, limits: Limits) -> list[Line]:
     """Return the last lines of a failed call, which have the reason and the exit status."""
     content = text_of(data.get("content"))
     status = detail.get("exit_status") if isinstance(detail, Mapping) else None
     if _spilled(data.get("content")) and status:  # the preview lacks the end
         content += f"\n[exit status {status}]"
     lines = content.rstrip("\n").split("\n")
-    left = len(lines) - _RESULT_LINES
+    left = len(lines) - limits.lines
     head: list[Line] = [(f"  … {left} line{'s' if left > 1 else ''} before", {"dim": True})] if left > 0 else []
-    shown = (line if len(line) <= _WIDE else line[:_WIDE] + "…" for line in lines[-_RESULT_LINES:])
-    return head + [("  " + line, {"fg": "red"}) for line in shown]
+    return head + [("  " + _cut(line, limits), {"fg": "red"}) for line in lines[-limits.lines :]]
 
 
-def _result(content: str, style: dict[str, Any]) -> list[Line]:
+def _result(content: str, style: dict[str, Any], limits: Limits = FOLDED) -> list[Line]:
     lines = content.rstrip("\n").split("\n")
-    return _first(
-        [("  " + (line if len(line) <= _WIDE else line[:_WIDE] + "…"), style) for line in lines], _RESULT_LINES
-    )
+    return _first([("  " + _cut(line, limits), style) for line in lines], limits.lines)
+
+
+def _cut(line: str, limits: Limits) -> str:
+    return line if len(line) <= limits.columns else line[: limits.columns] + "…"
 
 
 def _first(lines: list[Line], at_most: int) -> list[Line]:
@@ -278,6 +302,18 @@ def _nudged(data: Data) -> list[Line]:
     return [(f"(message to the model: {shorten(str(data.get('text')), _SHORT)})", {"dim": True})]
 
 
+def _hooked(data: Data) -> list[Line]:
+    """Return the words of hooks for users, and those that refused or failed."""
+    lines: list[Line] = []
+    for one in data.get("outcomes") or []:
+        if one.get("result") in ("blocked", "failed", "untrusted"):
+            style = {"fg": "yellow"} if one["result"] != "blocked" else {"dim": True}
+            lines.append((f"(hook {one['hook']} {one['result']}: {shorten(str(one.get('reason')), _WIDE)})", style))
+        if one.get("system_message"):
+            lines.append((f"(hook {one['hook']}: {one['system_message']})", {"fg": "yellow"}))
+    return lines
+
+
 def _checking(_: Data) -> list[Line]:
     return [("(checking completion requirements)", {"dim": True})]
 
@@ -329,6 +365,7 @@ _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "output.emitted": _emitted,
     "todo.written": _todo,
     "run.nudged": _nudged,
+    "hooks.ran": _hooked,
     "context.compacted": _compacted,
     "completion.started": _checking,
     "run.resumed": _resumed,

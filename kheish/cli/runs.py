@@ -59,9 +59,10 @@ def show(settings: Settings, run_id: str, at: str | None) -> None:
 def follow(settings: Settings, run_id: str, after: int) -> int:
     """Follow a run from its start, and prompt for pending decisions."""
     from kheish.cli import follow
+    from kheish.cli.followed import FollowedRun
 
     client = settings.client()
-    return follow.follow(settings, client, follow.FollowedRun(client.runs.get(run_id)), after)
+    return follow.follow(settings, client, FollowedRun(client.runs.get(run_id)), after)
 
 
 @runs.command()
@@ -74,6 +75,29 @@ def steer(settings: Settings, run_id: str, text: str, idempotency_key: str | Non
     posted = settings.client().runs.steer(run_id, text, idempotency_key=idempotency_key)
     line = f"{posted['message_id']} is {posted['state']}, for the next turn of {run_id}."
     emit(settings, posted, ids=[posted["message_id"]], human=lambda: say(line))
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN", type=Id("run"))
+@click.argument("artifact", required=False)
+@pass_settings
+def debug(settings: Settings, run_id: str, artifact: str | None) -> None:
+    """List what a run captured for debugging, or write one ARTIFACT to stdout.
+
+    A run captures if `debug` is redacted or full: in kheish.yaml, of its session, or its own (`kheish run --debug`).
+    """
+    client = settings.client()
+    if artifact is not None:
+        return click.echo(client.runs.debug_artifact(run_id, artifact), nl=False)
+    page = client.runs.debug(run_id)
+    columns: tuple[Column, ...] = (
+        ("ARTIFACT", "artifact_id"),
+        ("BYTES", "bytes"),
+        ("OF", lambda one: one["original_bytes"] if one["truncated"] else ""),
+        ("ENCRYPTED", "encrypted"),
+        ("AT", lambda one: when(one["at"])),
+    )
+    return listing(settings, page, "artifact_id", columns, f"{run_id} captured nothing.")
 
 
 @runs.command()
@@ -122,9 +146,10 @@ def _cancelled(run: Any) -> str:
 def retry(settings: Settings, run_id: str, followed: bool, idempotency_key: str | None) -> int:
     """Start a new run with the same task."""
     from kheish.cli import follow
+    from kheish.cli.followed import FollowedRun
 
     client = settings.client()
     started = client.runs.retry(run_id, idempotency_key=idempotency_key)
     if followed:
-        return follow.follow(settings, client, follow.FollowedRun(started))
+        return follow.follow(settings, client, FollowedRun(started))
     return follow.accepted(settings, started, waited=False)

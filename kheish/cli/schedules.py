@@ -16,7 +16,7 @@ _STATES = ("claimed", "dispatched", "retrying", "skipped", "settled", "failed")
 
 
 def _started(fire: Mapping[str, Any]) -> object:
-    return fire["run_id"] or fire["flow_id"] or ""
+    return fire["run_id"] or fire["flow_id"] or fire["message_id"] or ""
 
 
 def _span(fire: Mapping[str, Any]) -> object:

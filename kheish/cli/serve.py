@@ -14,6 +14,9 @@ from kheish.cli.options import Settings, command, pass_settings
 @click.option("--workspace", metavar="DIR", type=click.Path(path_type=Path), help="The default workspace.")
 @click.option("--allow-bypass", is_flag=True, help="Permit sessions with permission mode bypass.")
 @click.option(
+    "--allow-unauthenticated", is_flag=True, help="Accept requests to connectors without verify, on loopback alone."
+)
+@click.option(
     "--tls-cert", metavar="FILE", type=click.Path(path_type=Path), help="Serve HTTPS: certificate chain, PEM."
 )
 @click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="The certificate's private key, PEM.")
@@ -26,6 +29,7 @@ def serve(
     bind: str | None,
     workspace: Path | None,
     allow_bypass: bool,
+    allow_unauthenticated: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: bool,
@@ -35,4 +39,11 @@ def serve(
     from kheish.daemon.listening import Serving
 
     serving = Serving(tls_cert, tls_key, behind_proxy)
-    return daemon.run(settings.root(), bind=bind, workspace=workspace, allow_bypass=allow_bypass, serving=serving)
+    return daemon.run(
+        settings.root(),
+        bind=bind,
+        workspace=workspace,
+        allow_bypass=allow_bypass,
+        allow_unauthenticated=allow_unauthenticated,
+        serving=serving,
+    )

@@ -1,4 +1,4 @@
-"""`kheish sessions`: list, search, show, create, update, end, interrupt, fork, delete, journal."""
+"""`kheish sessions`: list, search, show, create, update, end, interrupt, compact, fork, delete, journal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ PLACES: list[Column] = [
 
 #: settings that `update --reset` accepts
 RESETTABLE = ["title", "workspace", "route", "persona", "permission-mode", "permission-rules", "labels", "budget",
-              "input-contract", "output-contract", "while-waiting", "capability-scope", "credential-scope"]  # fmt: skip
+              "input-contract", "output-contract", "while-waiting", "capability-scope", "credential-scope",
+              "project"]  # fmt: skip
 
 
 def _globs(option: str, about: str) -> Callable[[Command], Command]:
@@ -138,6 +139,7 @@ def _changeable(function: Command) -> Command:
         click.option(
             "--while-waiting", type=click.Choice(["hold", "park"]), help="park: later runs proceed while one waits."
         ),
+        click.option("--project", type=Name("projects"), help="The project that its runs work for."),
         click.option("--permission-mode", type=click.Choice(MODES), help="The decision when no rule matches."),
         click.option("--persona", help="The persona, copied in its current form."),
         click.option("--route", type=Name("routes"), help="The route to a model."),
@@ -210,6 +212,16 @@ def interrupt(settings: Settings, session: str) -> None:
     """Stop the session's active run at the next safe point."""
     left = settings.client().sessions.interrupt(session)
     emit(settings, left, ids=[session], human=lambda: say(f"{session} is {left['status']}."))
+
+
+@sessions.command()
+@click.argument("session", type=Id("session"))
+@click.option("--reason", help="The reason, for the journal.")
+@pass_settings
+def compact(settings: Settings, session: str, reason: str | None) -> None:
+    """Request a summary of the conversation, with which the next run begins."""
+    changed = settings.client().sessions.compact(session, reason=reason)
+    emit(settings, changed, ids=[session], human=lambda: say(f"The next run of {session} summarises it first."))
 
 
 sessions.add_command(fork)

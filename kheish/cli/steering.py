@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kheish.cli.follow import FollowedRun
+from kheish.cli.followed import FollowedRun
 from kheish.cli.output import paint, plain, say
 from kheish.errors import KheishError
 

@@ -65,10 +65,12 @@ def output(
     if follow and tail is not None:
         raise click.UsageError("--follow goes with --after, not with --tail.")
     seen = client.tasks.output(session, task, after=(after or 0) if follow else after, tail=tail, wait=wait)
-    _print_output(settings, seen)
+    last = _print_output(settings, seen)
     while follow and (seen["status"] not in FINAL or seen["next"] < seen["total"]):
         seen = client.tasks.output(session, task, after=seen["next"], wait="30s")
-        _print_output(settings, seen)
+        last = _print_output(settings, seen) or last
+    if settings.output == "table" and last and not last.endswith("\n") and sys.stdout.isatty():
+        sys.stdout.write("\n")  # a prompt begins on a line of its own
 
 
 @tasks.command()
@@ -148,9 +150,12 @@ def _print(settings: Settings, document: Any) -> None:
     emit(settings, document, ids=[document["task_id"]], human=lambda: details({**document}))
 
 
-def _print_output(settings: Settings, seen: Any) -> None:
+def _print_output(settings: Settings, seen: Any) -> str:
+    """Print a part of the output, and return it."""
+
     def human() -> None:
         sys.stdout.write(plain(seen["text"]))
         sys.stdout.flush()
 
     emit(settings, seen, ids=[seen["task_id"]], human=human)
+    return str(seen["text"])

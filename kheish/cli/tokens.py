@@ -12,6 +12,7 @@ _COLUMNS = (
     ("ROLE", "role"),
     ("PERSON", "person"),
     ("SESSIONS", lambda one: ", ".join(one["sessions"])),
+    ("PROJECTS", lambda one: ", ".join(one["projects"])),
     ("CREATED", lambda one: when(one["created_at"])),
     ("EXPIRES", lambda one: when(one["expires_at"])),
 )
@@ -27,13 +28,22 @@ def tokens() -> None:
 @click.option("--role", required=True, help="admin, operator, approver, reader, ingress:CONNECTOR, observer:SOURCE.")
 @click.option("--person", help="The person who uses it; approvals by two people require it.")
 @click.option("--session", "sessions", multiple=True, help="Restrict it to these sessions (globs); may be repeated.")
+@click.option("--project", "projects", multiple=True, help="Restrict it to these projects and their sessions (globs).")
 @click.option("--expires", help="Its lifetime, such as 30d or 12h (default: unlimited).")
 @pass_settings
 def create(
-    settings: Settings, name: str, role: str, person: str | None, sessions: tuple[str, ...], expires: str | None
+    settings: Settings,
+    name: str,
+    role: str,
+    person: str | None,
+    sessions: tuple[str, ...],
+    projects: tuple[str, ...],
+    expires: str | None,
 ) -> None:
     """Create a token and print it; it cannot be shown again."""
-    made = settings.client().tokens.create(name, role, person=person, sessions=sessions, expires=expires)
+    made = settings.client().tokens.create(
+        name, role, person=person, sessions=sessions, projects=projects, expires=expires
+    )
     emit(settings, made, ids=[made["token"]], human=lambda: say(made["token"]))
 
 

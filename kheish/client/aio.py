@@ -18,23 +18,39 @@ if TYPE_CHECKING:
         AgentChanges,
         Answer,
         Approval,
+        Asset,
+        AssetCollection,
         AssetItem,
+        AssetUse,
         AuditEntry,
         AuditReport,
         Backup,
         Blame,
+        Board,
         Budget,
         CancelledRun,
         CapabilityScope,
         ChangedFile,
         ChangeGoal,
+        ChangeProjectTask,
         ChangeTask,
+        ChangeThread,
+        ChannelDetails,
+        ChannelMembers,
+        ChannelMessage,
+        ChannelProposal,
+        ChannelThread,
+        ChannelTurn,
         Closed,
         Commit,
         CredentialScope,
+        DebugArtifact,
         DeletedSession,
+        Delivery,
+        EditChannelMessage,
         Evidence,
         Explained,
+        ExportedFile,
         FileProblem,
         Fire,
         FlowView,
@@ -43,38 +59,64 @@ if TYPE_CHECKING:
         Goal,
         GoalLimits,
         Grant,
+        HeldTask,
+        HookInvocation,
+        HookTrial,
         Instructions,
         JournalLine,
         Json,
         Lease,
         LogLine,
         ManifestLine,
+        MaterializationTarget,
+        Materialized,
+        McpLogin,
+        McpServerDetails,
         MemoryFile,
         MemoryProposal,
+        NewSourceToken,
         NewToken,
         NextTimes,
+        Observation,
+        ObservationItem,
+        OutputDetails,
+        OutputTrial,
         Page,
         Paused,
         PlaybookDiff,
         PostedMessage,
+        ProjectChannelLink,
+        ProjectDetails,
+        ProjectMemberDetails,
+        ProjectTask,
         Question,
         Quotas,
+        Receipt,
+        ReceivedObservations,
+        ReplayedDeliveries,
         ResolveOne,
         Revoked,
+        RouteTrial,
         Rule,
+        RuntimeReport,
         RunView,
+        SampleAnswer,
         ScheduleDetails,
         Secret,
+        Selection,
         Session,
         SessionDiff,
         SessionMemory,
         SessionSettings,
         SkillDraft,
+        StackFile,
+        StackPlan,
         Subject,
         Task,
         TaskOutput,
         TextItem,
         Token,
+        ToolAnswer,
         Tools,
         Tree,
         Trusted,
@@ -112,9 +154,18 @@ class AsyncDefinitions(AsyncResource):
         """List valid Definitions, by id."""
         return await self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
-    async def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
+    async def put(
+        self,
+        name: str,
+        content: Mapping[str, Any] | str,
+        *,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Json:
         """Create (201) or replace (200) a Definition."""
-        return await self._send(requests.put_definition(self.kind, name, content, if_match=if_match))
+        return await self._send(
+            requests.put_definition(self.kind, name, content, if_match=if_match, if_none_match=if_none_match)
+        )
 
     async def text(self, name: str, *, at: str | None = None) -> Text:
         """One Definition: the file's own text, byte for byte."""
@@ -132,6 +183,10 @@ class AsyncAccess(AsyncResource):
         """List provider accounts and their uses."""
         return await self._send(requests.list_accounts())
 
+    async def add_account(self, server: str) -> McpLogin:
+        """Begin a login at an MCP server by OAuth: the answer has the page to open."""
+        return await self._send(requests.add_account(server))
+
     async def grants(self) -> Page[Grant]:
         """List slots and their permitted uses."""
         return await self._send(requests.list_grants())
@@ -139,6 +194,18 @@ class AsyncAccess(AsyncResource):
     async def leases(self) -> Page[Lease]:
         """List leases in use, oldest first."""
         return await self._send(requests.list_leases())
+
+    async def login(self, server: str) -> McpLogin:
+        """The newest login at an MCP server."""
+        return await self._send(requests.get_login(server))
+
+    async def refresh_account(self, server: str) -> None:
+        """Renew the OAuth tokens of an MCP server now."""
+        await self._send(requests.refresh_account(server))
+
+    async def remove_account(self, server: str) -> None:
+        """Remove the OAuth tokens of an MCP server, and revoke them."""
+        await self._send(requests.remove_account(server))
 
     async def restore(self, what: str, id: str) -> Revoked:
         """Undo a revocation."""
@@ -387,6 +454,7 @@ class AsyncApprovals(AsyncResource):
         reason: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
+        via: str | None = None,
     ) -> Approval:
         """Allow or deny an approval."""
         return await self._send(
@@ -397,6 +465,7 @@ class AsyncApprovals(AsyncResource):
                 reason=reason,
                 arguments=arguments,
                 remember=remember,
+                via=via,
             )
         )
 
@@ -408,10 +477,17 @@ class AsyncApprovals(AsyncResource):
         reason: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
+        via: str | None = None,
     ) -> Approval:
         """Resolve with the decision `allow`."""
         return await self.resolve(
-            approval_id, "allow", idempotency_key=idempotency_key, reason=reason, arguments=arguments, remember=remember
+            approval_id,
+            "allow",
+            idempotency_key=idempotency_key,
+            reason=reason,
+            arguments=arguments,
+            remember=remember,
+            via=via,
         )
 
     async def deny(
@@ -422,10 +498,17 @@ class AsyncApprovals(AsyncResource):
         reason: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
+        via: str | None = None,
     ) -> Approval:
         """Resolve with the decision `deny`."""
         return await self.resolve(
-            approval_id, "deny", idempotency_key=idempotency_key, reason=reason, arguments=arguments, remember=remember
+            approval_id,
+            "deny",
+            idempotency_key=idempotency_key,
+            reason=reason,
+            arguments=arguments,
+            remember=remember,
+            via=via,
         )
 
     async def resolve_many(
@@ -440,6 +523,60 @@ class AsyncApprovals(AsyncResource):
         return await self._send(
             requests.resolve_approvals(items=items, approval_ids=approval_ids, decision=decision, reason=reason)
         )
+
+
+class AsyncAssets(AsyncResource):
+    """The operations of `assets`."""
+
+    async def create(self, name: str, content_base64: str, *, media_type: str | None = None) -> Asset:
+        """Store a file (201), or find it by its content (200)."""
+        return await self._send(requests.create_asset(name, content_base64, media_type=media_type))
+
+    async def delete(self, asset_id: str) -> None:
+        """Remove an asset that nothing uses."""
+        await self._send(requests.delete_asset(asset_id))
+
+    async def gc(self, *, dry_run: bool | None = None, older_than: float | str | None = None) -> AssetCollection:
+        """Remove the assets that nothing uses; a dry run unless told."""
+        return await self._send(requests.collect_assets(dry_run=dry_run, older_than=older_than))
+
+    async def get(self, asset_id: str) -> Asset:
+        """Get one asset."""
+        return await self._send(requests.get_asset(asset_id))
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        id_prefix: str | None = None,
+        media_type: str | None = None,
+    ) -> Page[Asset]:
+        """List assets, newest first."""
+        return await self._send(
+            requests.list_assets(
+                limit=limit,
+                cursor=cursor,
+                session=session,
+                session_id=session_id,
+                id_prefix=id_prefix,
+                media_type=media_type,
+            )
+        )
+
+    async def raw(self, asset_id: str) -> bytes:
+        """Get the content of an asset, to save it."""
+        return await self._send(requests.get_asset_raw(asset_id))
+
+    async def references(self, asset_id: str, *, limit: int | None = None, cursor: str | None = None) -> Page[AssetUse]:
+        """List the users of an asset, newest first."""
+        return await self._send(requests.asset_references(asset_id, limit=limit, cursor=cursor))
+
+    async def text(self, asset_id: str) -> str:
+        """Get the text that was derived from an asset."""
+        return await self._send(requests.get_asset_content(asset_id))
 
 
 class AsyncAudit(AsyncResource):
@@ -476,6 +613,275 @@ class AsyncAudit(AsyncResource):
     async def verify(self, *, key: str | None = None) -> AuditReport:
         """Verify the chain and the signature over its head."""
         return await self._send(requests.verify_audit(key=key))
+
+
+class AsyncChannels(AsyncDefinitions):
+    """The operations of `channels`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "channels")
+
+    async def add_member(
+        self,
+        channel: str,
+        member: str,
+        kind: str,
+        *,
+        session: str | None = None,
+        person: str | None = None,
+        name: str | None = None,
+        role: str | None = None,
+        tags: Sequence[str] | None = None,
+        participation: str | None = None,
+        muted: bool = False,
+        if_match: str | None = None,
+    ) -> ChannelMembers:
+        """Add a member to the file, or replace the one with its id."""
+        return await self._send(
+            requests.add_channel_member(
+                channel,
+                member,
+                kind,
+                session=session,
+                person=person,
+                name=name,
+                role=role,
+                tags=tags,
+                participation=participation,
+                muted=muted,
+                if_match=if_match,
+            )
+        )
+
+    async def change_thread(self, name: str, thread: str, **changes: Unpack[ChangeThread]) -> ChannelThread:
+        """Change the status of a thread, or what it is about."""
+        return await self._send(requests.change_channel_thread(name, thread, **changes))
+
+    async def edit(self, name: str, message_id: str, **changes: Unpack[EditChannelMessage]) -> ChannelMessage:
+        """Edit a message of yours."""
+        return await self._send(requests.edit_channel_message(name, message_id, **changes))
+
+    async def members(self, name: str) -> ChannelMembers:
+        """List the members, with the names in effect."""
+        return await self._send(requests.list_channel_members(name))
+
+    async def message(self, name: str, message_id: str) -> ChannelMessage:
+        """Get one message."""
+        return await self._send(requests.get_channel_message(name, message_id))
+
+    async def messages(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        thread: str | None = None,
+        q: str | None = None,
+    ) -> Page[ChannelMessage]:
+        """List messages of a channel, newest first."""
+        return await self._send(requests.list_channel_messages(name, limit=limit, cursor=cursor, thread=thread, q=q))
+
+    async def pause(self, name: str, *, reason: str | None = None) -> ChannelDetails:
+        """Grant no turns from now on."""
+        return await self._send(requests.pause_channel(name, reason=reason))
+
+    async def post(
+        self,
+        name: str,
+        text: str,
+        *,
+        idempotency_key: str | None = None,
+        addressed: Sequence[str] | None = None,
+        thread: str | None = None,
+        reply_to: str | None = None,
+        attachments: Sequence[str] | None = None,
+        message_id: str | None = None,
+    ) -> ChannelMessage:
+        """Post a message in a channel."""
+        return await self._send(
+            requests.post_channel_message(
+                name,
+                text,
+                idempotency_key=idempotency_key,
+                addressed=addressed,
+                thread=thread,
+                reply_to=reply_to,
+                attachments=attachments,
+                message_id=message_id,
+            )
+        )
+
+    async def proposal(self, name: str, proposal_id: str) -> ChannelProposal:
+        """Get one proposal."""
+        return await self._send(requests.get_channel_proposal(name, proposal_id))
+
+    async def proposals(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+    ) -> Page[ChannelProposal]:
+        """List proposals, newest first."""
+        return await self._send(requests.list_channel_proposals(name, limit=limit, cursor=cursor, state=state))
+
+    async def propose(
+        self,
+        name: str,
+        kind: str,
+        text: str,
+        dedupe_key: str,
+        *,
+        idempotency_key: str | None = None,
+        thread: str | None = None,
+        expires_at: str | None = None,
+    ) -> ChannelProposal:
+        """Propose a topic, or report an event."""
+        return await self._send(
+            requests.propose(
+                name, kind, text, dedupe_key, idempotency_key=idempotency_key, thread=thread, expires_at=expires_at
+            )
+        )
+
+    async def react(self, name: str, message_id: str, emoji: str) -> ChannelMessage:
+        """React to a message."""
+        return await self._send(requests.add_reaction(name, message_id, emoji))
+
+    async def remove(self, name: str, message_id: str) -> None:
+        """Remove a message of yours; an admin removes any."""
+        await self._send(requests.remove_channel_message(name, message_id))
+
+    async def remove_member(self, name: str, member: str, *, if_match: str | None = None) -> ChannelMembers:
+        """Remove a member from the file."""
+        return await self._send(requests.remove_channel_member(name, member, if_match=if_match))
+
+    async def remove_reaction(self, name: str, message_id: str, emoji: str) -> ChannelMessage:
+        """Take a reaction of yours back."""
+        return await self._send(requests.remove_reaction(name, message_id, emoji))
+
+    async def resolve_proposal(
+        self, name: str, proposal_id: str, decision: str, *, text: str | None = None, digest: str | None = None
+    ) -> ChannelProposal:
+        """Accept a proposal, or dismiss it."""
+        return await self._send(
+            requests.resolve_channel_proposal(name, proposal_id, decision, text=text, digest=digest)
+        )
+
+    async def resume(self, name: str) -> ChannelDetails:
+        """End a pause."""
+        return await self._send(requests.resume_channel(name))
+
+    async def thread(self, name: str, thread: str) -> ChannelThread:
+        """Get one thread."""
+        return await self._send(requests.get_channel_thread(name, thread))
+
+    async def threads(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | Sequence[str] | None = None,
+        about: str | None = None,
+    ) -> Page[ChannelThread]:
+        """List threads of a channel, newest first."""
+        return await self._send(
+            requests.list_channel_threads(name, limit=limit, cursor=cursor, status=status, about=about)
+        )
+
+    async def turns(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        thread: str | None = None,
+    ) -> Page[ChannelTurn]:
+        """List turns: the queue with its reasons, then all others."""
+        return await self._send(
+            requests.list_channel_turns(name, limit=limit, cursor=cursor, state=state, thread=thread)
+        )
+
+
+class AsyncConnectors(AsyncDefinitions):
+    """The operations of `connectors`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "connectors")
+
+    async def receipts(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+        message_id: str | None = None,
+    ) -> Page[Receipt]:
+        """List what the requests of a connector led to, newest first."""
+        return await self._send(
+            requests.connector_receipts(
+                name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id, message_id=message_id
+            )
+        )
+
+    async def test(self, name: str, *, body: str | None = None, event: str | None = None) -> SampleAnswer:
+        """Send a signed sample to a connector."""
+        return await self._send(requests.test_connector(name, body=body, event=event))
+
+
+class AsyncDeliveries(AsyncResource):
+    """The operations of `deliveries`."""
+
+    async def get(self, delivery_id: str) -> Delivery:
+        """Get one delivery."""
+        return await self._send(requests.get_delivery(delivery_id))
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        run_id: str | None = None,
+        output_id: str | None = None,
+        output: str | None = None,
+    ) -> Page[Delivery]:
+        """List deliveries, newest first."""
+        return await self._send(
+            requests.list_deliveries(
+                limit=limit,
+                cursor=cursor,
+                state=state,
+                session=session,
+                session_id=session_id,
+                run_id=run_id,
+                output_id=output_id,
+                output=output,
+            )
+        )
+
+    async def replay(self, delivery_id: str, *, dry_run: bool = False) -> Delivery:
+        """Send a dead letter, or a held delivery, again."""
+        return await self._send(requests.replay_delivery(delivery_id, dry_run=dry_run))
+
+    async def replay_all(
+        self, *, state: str | None = None, output: str | None = None, session: str | None = None, dry_run: bool = False
+    ) -> ReplayedDeliveries:
+        """Send dead letters, or held deliveries, again: all that fit."""
+        return await self._send(
+            requests.replay_deliveries(state=state, output=output, session=session, dry_run=dry_run)
+        )
+
+    async def resolve(self, delivery_id: str, reason: str) -> Delivery:
+        """Settle a dead letter, or a held delivery, without sending it."""
+        return await self._send(requests.resolve_delivery(delivery_id, reason))
 
 
 class AsyncFlows(AsyncFlowFollowing):
@@ -582,20 +988,71 @@ class AsyncGoals(AsyncResource):
         """Get the goal of a session, now or as of a commit."""
         return await self._send(requests.get_goal(session, at=at))
 
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+    ) -> Page[Goal]:
+        """List goals, newest first."""
+        return await self._send(
+            requests.list_goals(limit=limit, cursor=cursor, session=session, session_id=session_id, status=status)
+        )
+
     async def put(
         self,
         session: str,
         objective: str,
         *,
+        idempotency_key: str | None = None,
         completion: Sequence[str | Mapping[str, Any]] | None = None,
         budget: GoalLimits | Json | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> Goal:
         """Set the goal of a session."""
-        return await self._send(requests.put_goal(session, objective, completion=completion, budget=budget))
+        return await self._send(
+            requests.put_goal(
+                session,
+                objective,
+                idempotency_key=idempotency_key,
+                completion=completion,
+                budget=budget,
+                if_match=if_match,
+                if_none_match=if_none_match,
+            )
+        )
 
     async def update(self, session: str, *, idempotency_key: str | None = None, **changes: Unpack[ChangeGoal]) -> Goal:
         """Change, pause or resume the goal, or raise its budget."""
         return await self._send(requests.change_goal(session, idempotency_key=idempotency_key, **changes))
+
+
+class AsyncHooks(AsyncDefinitions):
+    """The operations of `hooks`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "hooks")
+
+    async def invocations(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | Sequence[str] | None = None,
+    ) -> Page[HookInvocation]:
+        """List the invocations of a hook, newest first; `status=dead` lists those that failed."""
+        return await self._send(requests.hook_invocations(name, limit=limit, cursor=cursor, status=status))
+
+    async def test(
+        self, name: str, *, event: str | None = None, input: Mapping[str, Any] | None = None, session: str | None = None
+    ) -> HookTrial:
+        """Run a hook once, with an input that the caller gives; its answer decides nothing."""
+        return await self._send(requests.test_hook(name, event=event, input=input, session=session))
 
 
 class AsyncLogin(AsyncResource):
@@ -669,6 +1126,23 @@ class AsyncMailbox(AsyncResource):
         return await self._send(requests.redeliver_mail(agent, message))
 
 
+class AsyncMcp(AsyncDefinitions):
+    """The operations of `mcp`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "mcp")
+
+    async def call_tool(
+        self, name: str, tool: str, *, arguments: Mapping[str, Any] | None = None, session: str | None = None
+    ) -> ToolAnswer:
+        """Call a tool of an MCP server without an agent."""
+        return await self._send(requests.call_mcp_tool(name, tool, arguments=arguments, session=session))
+
+    async def connect_server(self, name: str, *, session: str | None = None) -> McpServerDetails:
+        """Start an MCP server, and show it when it is ready or has failed."""
+        return await self._send(requests.connect_mcp_server(name, session=session))
+
+
 class AsyncMemory(AsyncResource):
     """The operations of `memory`."""
 
@@ -735,10 +1209,19 @@ class AsyncMemory(AsyncResource):
         )
 
     async def put(
-        self, scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+        self,
+        scope: str,
+        owner: str,
+        path: str,
+        content: Mapping[str, Any] | str,
+        *,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> MemoryFile:
         """Create (201) or replace (200) a memory file, which becomes a user's."""
-        return await self._send(requests.put_memory(scope, owner, path, content, if_match=if_match))
+        return await self._send(
+            requests.put_memory(scope, owner, path, content, if_match=if_match, if_none_match=if_none_match)
+        )
 
     async def revoke(self, path: str, *, digest: str | None = None) -> MemoryFile:
         """Revoke a user's memory file: it counts as an agent's from then on."""
@@ -747,6 +1230,94 @@ class AsyncMemory(AsyncResource):
     async def text(self, scope: str, owner: str, path: str, *, at: str | None = None) -> Text:
         """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
         return await self._send(requests.get_memory_text(scope, owner, path, at=at))
+
+
+class AsyncObservations(AsyncResource):
+    """The operations of `observations`."""
+
+    async def create(
+        self,
+        source: str,
+        items: Sequence[ObservationItem | Json],
+        *,
+        kind: str | None = None,
+        captured_at: str | None = None,
+        stream: str | None = None,
+        sequence: int | None = None,
+        group: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ReceivedObservations:
+        """Store observations (201); the same key returns the earlier ones (200)."""
+        return await self._send(
+            requests.create_observations(
+                source,
+                items,
+                kind=kind,
+                captured_at=captured_at,
+                stream=stream,
+                sequence=sequence,
+                group=group,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def get(self, observation_id: str) -> Observation:
+        """Get one observation."""
+        return await self._send(requests.get_observation(observation_id))
+
+    async def list(
+        self,
+        source: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        kind: str | Sequence[str] | None = None,
+        stream: str | None = None,
+        group: str | None = None,
+        state: str | None = None,
+    ) -> Page[Observation]:
+        """List the observations of a source, newest first."""
+        return await self._send(
+            requests.list_observations(
+                source, limit=limit, cursor=cursor, kind=kind, stream=stream, group=group, state=state
+            )
+        )
+
+    async def materialize(
+        self,
+        select: Selection | Json,
+        to: MaterializationTarget | Json,
+        *,
+        idempotency_key: str | None = None,
+        fail_when_empty: bool = False,
+    ) -> Materialized:
+        """Start a run or a Flow with observations."""
+        return await self._send(
+            requests.materialize_observations(
+                select, to, idempotency_key=idempotency_key, fail_when_empty=fail_when_empty
+            )
+        )
+
+    async def raw(self, observation_id: str) -> bytes:
+        """Get the content of an observation."""
+        return await self._send(requests.get_observation_raw(observation_id))
+
+
+class AsyncOutputs(AsyncDefinitions):
+    """The operations of `outputs`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "outputs")
+
+    async def enable(self, name: str) -> OutputDetails:
+        """Switch an output on again that its receiver switched off."""
+        return await self._send(requests.enable_output(name))
+
+    async def test(
+        self, name: str, *, target: Mapping[str, Any] | None = None, content: str | None = None
+    ) -> OutputTrial:
+        """Send a sample to an output."""
+        return await self._send(requests.test_output(name, target=target, content=content))
 
 
 class AsyncPermissions(AsyncResource):
@@ -763,9 +1334,27 @@ class AsyncPermissions(AsyncResource):
         """Explain the decision on a call without executing it."""
         return await self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
-    async def get(self) -> Json:
+    async def get(self, *, session: str | None = None) -> Json:
         """Get the effective rules."""
-        return await self._send(requests.permissions())
+        return await self._send(requests.permissions(session=session))
+
+    async def history(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
+        """List commits that changed permissions.yaml, newest first."""
+        return await self._send(requests.permissions_history(limit=limit, cursor=cursor))
+
+    async def put(
+        self, content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> Json:
+        """Create (201) or replace (200) permissions.yaml, stored as written."""
+        return await self._send(requests.put_permissions(content, if_match=if_match, if_none_match=if_none_match))
+
+    async def restore(self, rev: str, *, if_match: str | None = None) -> Json:
+        """Replace permissions.yaml with its version of a commit."""
+        return await self._send(requests.restore_permissions(rev, if_match=if_match))
+
+    async def text(self, *, session: str | None = None) -> Text:
+        """Get the effective rules: the file's own text, byte for byte."""
+        return await self._send(requests.permissions_text(session=session))
 
 
 class AsyncPlaybooks(AsyncDefinitions):
@@ -826,14 +1415,179 @@ class AsyncPlaybooks(AsyncDefinitions):
         return await self._send(requests.list_versions(name, limit=limit, cursor=cursor, state=state, at=at))
 
 
+class AsyncProjects(AsyncDefinitions):
+    """The operations of `projects`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "projects")
+
+    async def archive(self, name: str, reason: str | None = None) -> ProjectDetails:
+        """Archive a project: it takes no more tasks."""
+        return await self._send(requests.archive_project(name, reason))
+
+    async def board(self, name: str, *, limit: int | None = None) -> Board:
+        """Get the tasks of a project by status."""
+        return await self._send(requests.project_board(name, limit=limit))
+
+    async def channels(
+        self, name: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ProjectChannelLink]:
+        """List the channels that a project links."""
+        return await self._send(requests.list_project_channels(name, limit=limit, cursor=cursor))
+
+    async def claim_task(
+        self,
+        project: str,
+        task: str,
+        holder: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        agent: str | None = None,
+        ttl: str | None = None,
+    ) -> HeldTask:
+        """Claim a task; one holder gets it."""
+        return await self._send(
+            requests.claim_project_task(project, task, holder, idempotency_key=idempotency_key, agent=agent, ttl=ttl)
+        )
+
+    async def complete_task(
+        self,
+        project: str,
+        task: str,
+        claim_id: str,
+        output: str | None = None,
+        *,
+        status: str | None = None,
+        reason: str | None = None,
+    ) -> ProjectTask:
+        """End a task as its holder."""
+        return await self._send(
+            requests.complete_project_task(project, task, claim_id, output, status=status, reason=reason)
+        )
+
+    async def create_task(
+        self,
+        project: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        task_id: str | None = None,
+        description: str | None = None,
+        assignee: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        parent: str | None = None,
+    ) -> ProjectTask:
+        """Create a task in a project."""
+        return await self._send(
+            requests.create_project_task(
+                project,
+                title,
+                idempotency_key=idempotency_key,
+                task_id=task_id,
+                description=description,
+                assignee=assignee,
+                blocked_by=blocked_by,
+                parent=parent,
+            )
+        )
+
+    async def delete_task(self, project: str, task: str) -> None:
+        """Delete a task that no other waits for."""
+        await self._send(requests.delete_project_task(project, task))
+
+    async def extend_task(self, project: str, task: str, claim_id: str, *, ttl: str | None = None) -> HeldTask:
+        """Extend the claim of an outside holder."""
+        return await self._send(requests.extend_project_task(project, task, claim_id, ttl=ttl))
+
+    async def members(
+        self, name: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ProjectMemberDetails]:
+        """List the members of a project, with what they own."""
+        return await self._send(requests.list_project_members(name, limit=limit, cursor=cursor))
+
+    async def pause(self, name: str, reason: str | None = None) -> ProjectDetails:
+        """Start and claim no more tasks."""
+        return await self._send(requests.pause_project(name, reason))
+
+    async def release_task(self, project: str, task: str, claim_id: str, reason: str | None = None) -> ProjectTask:
+        """Give a task back without a result."""
+        return await self._send(requests.release_project_task(project, task, claim_id, reason))
+
+    async def resume(self, name: str, reason: str | None = None) -> ProjectDetails:
+        """Make a project active again."""
+        return await self._send(requests.resume_project(name, reason))
+
+    async def start_task(self, project: str, task: str, *, idempotency_key: str | None = None) -> ProjectTask:
+        """Start a run for a task, in the session of its assignee."""
+        return await self._send(requests.start_project_task(project, task, idempotency_key=idempotency_key))
+
+    async def task(self, project: str, task: str) -> ProjectTask:
+        """Get one task of a project."""
+        return await self._send(requests.get_project_task(project, task))
+
+    async def tasks(
+        self,
+        project: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | Sequence[str] | None = None,
+        assignee: str | None = None,
+        parent: str | None = None,
+    ) -> Page[ProjectTask]:
+        """List the tasks of a project, newest first."""
+        return await self._send(
+            requests.list_project_tasks(
+                project, limit=limit, cursor=cursor, status=status, assignee=assignee, parent=parent
+            )
+        )
+
+    async def update_task(self, project: str, task: str, **changes: Unpack[ChangeProjectTask]) -> ProjectTask:
+        """Change a task: as its holder with `claim_id`, else as a user."""
+        return await self._send(requests.change_project_task(project, task, **changes))
+
+
+class AsyncPrompt(AsyncResource):
+    """The operations of `prompt`."""
+
+    async def get(self) -> Json:
+        """Get the operator's base prompt."""
+        return await self._send(requests.instructions())
+
+    async def history(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
+        """List commits that changed instructions.md, newest first."""
+        return await self._send(requests.instructions_history(limit=limit, cursor=cursor))
+
+    async def put(
+        self, content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> Json:
+        """Create (201) or replace (200) instructions.md, stored as written."""
+        return await self._send(requests.put_instructions(content, if_match=if_match, if_none_match=if_none_match))
+
+    async def restore(self, rev: str, *, if_match: str | None = None) -> Json:
+        """Replace instructions.md with its version of a commit."""
+        return await self._send(requests.restore_instructions(rev, if_match=if_match))
+
+    async def text(self) -> Text:
+        """Get the operator's base prompt: the file's own text, byte for byte."""
+        return await self._send(requests.instructions_text())
+
+
 class AsyncQuestions(AsyncResource):
     """The operations of `questions`."""
 
     async def answer(
-        self, question_id: str, answers: Mapping[str, Answer | Json], *, idempotency_key: str | None = None
+        self,
+        question_id: str,
+        answers: Mapping[str, Answer | Json],
+        *,
+        idempotency_key: str | None = None,
+        via: str | None = None,
     ) -> Question:
         """Answer all items of a question."""
-        return await self._send(requests.answer_question(question_id, answers, idempotency_key=idempotency_key))
+        return await self._send(
+            requests.answer_question(question_id, answers, idempotency_key=idempotency_key, via=via)
+        )
 
     async def decline(
         self, question_id: str, reason: str | None = None, *, idempotency_key: str | None = None
@@ -870,6 +1624,17 @@ class AsyncQuestions(AsyncResource):
         )
 
 
+class AsyncRoutes(AsyncDefinitions):
+    """The operations of `routes`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "routes")
+
+    async def test(self, name: str) -> RouteTrial:
+        """Try a route with one small call per ability."""
+        return await self._send(requests.test_route(name))
+
+
 class AsyncRuns(AsyncResource):
     """The operations of `runs`."""
 
@@ -895,6 +1660,14 @@ class AsyncRuns(AsyncResource):
             )
         )
 
+    async def debug(self, run_id: str) -> Page[DebugArtifact]:
+        """List what a run captured for debugging, oldest first."""
+        return await self._send(requests.list_debug(run_id))
+
+    async def debug_artifact(self, run_id: str, artifact: str) -> bytes:
+        """Get the content of a debug artifact."""
+        return await self._send(requests.get_debug(run_id, artifact))
+
     def events(
         self, run_id: str, *, after: int | None = None, kind: str | Sequence[str] | None = None
     ) -> AsyncIterator[Event]:
@@ -918,6 +1691,7 @@ class AsyncRuns(AsyncResource):
         route: str | None = None,
         agent_id: str | None = None,
         retry_of: str | None = None,
+        project: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[RunView]:
         """List runs, newest first."""
@@ -932,6 +1706,7 @@ class AsyncRuns(AsyncResource):
                 route=route,
                 agent_id=agent_id,
                 retry_of=retry_of,
+                project=project,
                 id_prefix=id_prefix,
             )
         )
@@ -956,9 +1731,11 @@ class AsyncRuns(AsyncResource):
         route: str | None = None,
         model: str | None = None,
         generation: Mapping[str, Any] | None = None,
+        skills: Sequence[str] | None = None,
         reply_targets: Sequence[Mapping[str, Any]] | None = None,
         completion: Sequence[str | Mapping[str, Any]] | None = None,
         budget: Budget | Json | None = None,
+        debug: str | None = None,
     ) -> AsyncRun:
         """Queue a run."""
         return AsyncRun(
@@ -976,9 +1753,11 @@ class AsyncRuns(AsyncResource):
                     route=route,
                     model=model,
                     generation=generation,
+                    skills=skills,
                     reply_targets=reply_targets,
                     completion=completion,
                     budget=budget,
+                    debug=debug,
                 )
             ),
         )
@@ -1037,9 +1816,19 @@ class AsyncSecrets(AsyncResource):
         """List slots by name, without values."""
         return await self._send(requests.list_secrets(limit=limit, cursor=cursor))
 
-    async def put(self, slot: str, value: str, description: str | None = None) -> Secret:
+    async def put(
+        self,
+        slot: str,
+        value: str,
+        description: str | None = None,
+        *,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Secret:
         """Set (201) or rotate (200) a slot."""
-        return await self._send(requests.put_secret(slot, value, description))
+        return await self._send(
+            requests.put_secret(slot, value, description, if_match=if_match, if_none_match=if_none_match)
+        )
 
     async def rekey(self) -> Page[Secret]:
         """Re-encrypt all slots for secrets/recipients.txt."""
@@ -1064,6 +1853,10 @@ class AsyncSessions(AsyncResource):
         commands (`bash`) are not recorded."""
         return await self._send(requests.session_changes(session_id, limit=limit, cursor=cursor))
 
+    async def compact(self, session_id: str, *, reason: str | None = None) -> Session:
+        """Request a summary of the conversation, with which the next run begins."""
+        return await self._send(requests.compact_session(session_id, reason=reason))
+
     async def create(
         self,
         session_id: str | None = None,
@@ -1083,6 +1876,9 @@ class AsyncSessions(AsyncResource):
         while_waiting: str | None = None,
         capability_scope: CapabilityScope | Json | None = None,
         credential_scope: CredentialScope | Json | None = None,
+        project: str | None = None,
+        announce: Sequence[Mapping[str, Any]] | None = None,
+        debug: str | None = None,
     ) -> Session:
         """Create a session (201), or return the existing one with the same settings (200)."""
         return await self._send(
@@ -1103,6 +1899,9 @@ class AsyncSessions(AsyncResource):
                 while_waiting=while_waiting,
                 capability_scope=capability_scope,
                 credential_scope=credential_scope,
+                project=project,
+                announce=announce,
+                debug=debug,
             )
         )
 
@@ -1160,12 +1959,15 @@ class AsyncSessions(AsyncResource):
         limit: int | None = None,
         cursor: str | None = None,
         after: int | None = None,
+        before: int | None = None,
         run: str | None = None,
         kind: str | Sequence[str] | None = None,
     ) -> Page[JournalLine]:
         """List journal lines, oldest first."""
         return await self._send(
-            requests.session_journal(session_id, limit=limit, cursor=cursor, after=after, run=run, kind=kind)
+            requests.session_journal(
+                session_id, limit=limit, cursor=cursor, after=after, before=before, run=run, kind=kind
+            )
         )
 
     async def list(
@@ -1177,6 +1979,7 @@ class AsyncSessions(AsyncResource):
         session_id: str | None = None,
         status: str | Sequence[str] | None = None,
         route: str | None = None,
+        project: str | None = None,
         q: str | None = None,
         permission_mode: str | None = None,
         id_prefix: str | None = None,
@@ -1190,6 +1993,7 @@ class AsyncSessions(AsyncResource):
                 session_id=session_id,
                 status=status,
                 route=route,
+                project=project,
                 q=q,
                 permission_mode=permission_mode,
                 id_prefix=id_prefix,
@@ -1220,6 +2024,68 @@ class AsyncSessions(AsyncResource):
     ) -> Page[Task]:
         """List the session's tasks, newest first."""
         return await self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
+
+
+class AsyncSkills(AsyncDefinitions):
+    """The operations of `skills`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "skills")
+
+    async def get(self, name: str, *, at: str | None = None, session: str | None = None) -> Json:
+        """One skill."""
+        return await self._send(requests.get_skill(name, at=at, session=session))
+
+    async def list(
+        self, *, limit: int | None = None, cursor: str | None = None, session: str | None = None
+    ) -> Page[Json]:
+        """List valid skills, by id."""
+        return await self._send(requests.list_skills(limit=limit, cursor=cursor, session=session))
+
+    async def text(self, name: str, *, at: str | None = None, session: str | None = None) -> Text:
+        """One skill: the file's own text, byte for byte."""
+        return await self._send(requests.get_skill_text(name, at=at, session=session))
+
+
+class AsyncSources(AsyncDefinitions):
+    """The operations of `sources`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "sources")
+
+    async def revoke_token(self, name: str) -> None:
+        """Revoke the upload tokens of a source."""
+        await self._send(requests.revoke_source_token(name))
+
+    async def rotate_token(self, name: str, *, grace: str | None = None) -> NewSourceToken:
+        """Create the upload token of a source."""
+        return await self._send(requests.rotate_source_token(name, grace=grace))
+
+
+class AsyncStacks(AsyncResource):
+    """The operations of `stacks`."""
+
+    async def apply(
+        self,
+        managed_by: str,
+        files: Sequence[StackFile | Json],
+        *,
+        prune: bool = False,
+        plan: str | None = None,
+        if_match: str | None = None,
+    ) -> StackPlan:
+        """Apply a stack: all of its files as one commit, or none."""
+        return await self._send(requests.apply_stack(managed_by, files, prune=prune, plan=plan, if_match=if_match))
+
+    async def files(
+        self, *, limit: int | None = None, cursor: str | None = None, managed_by: str | None = None
+    ) -> Page[ExportedFile]:
+        """List the files of Definitions, with their content."""
+        return await self._send(requests.export_stack(limit=limit, cursor=cursor, managed_by=managed_by))
+
+    async def plan(self, managed_by: str, files: Sequence[StackFile | Json], *, prune: bool = False) -> StackPlan:
+        """Show what applying a stack would do."""
+        return await self._send(requests.plan_stack(managed_by, files, prune=prune))
 
 
 class AsyncTasks(AsyncResource):
@@ -1284,10 +2150,13 @@ class AsyncTokens(AsyncResource):
         *,
         person: str | None = None,
         sessions: Sequence[str] | None = None,
+        projects: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
         """Create a token; only this response contains its text."""
-        return await self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
+        return await self._send(
+            requests.create_token(name, role, person=person, sessions=sessions, projects=projects, expires=expires)
+        )
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
         """List tokens by name, without their text."""
@@ -1302,7 +2171,8 @@ class AsyncTrust(AsyncResource):
     """The operations of `trust`."""
 
     async def allow(self, name: str, digest: str) -> Trusted:
-        """Let a version start its commands after their review: it becomes verified on the caller's authority."""
+        """Trust a version (it becomes verified), a server, a hook, an output or a skill on the caller's authority,
+        after a review."""
         return await self._send(requests.trust(name, digest))
 
     async def get(self, name: str) -> Trusted:
@@ -1312,8 +2182,25 @@ class AsyncTrust(AsyncResource):
     async def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
+        """List MCP servers, hooks, outputs and versions of playbooks that start commands, and skills, with their
+        trust."""
         return await self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
+
+    async def trusted_hook(self, hook: str) -> Trusted:
+        """Get one hook with its trust."""
+        return await self._send(requests.get_trusted_hook(hook))
+
+    async def trusted_output(self, output: str) -> Trusted:
+        """Get one output with its trust."""
+        return await self._send(requests.get_trusted_output(output))
+
+    async def trusted_server(self, server: str) -> Trusted:
+        """Get one MCP server with its trust."""
+        return await self._send(requests.get_trusted_server(server))
+
+    async def trusted_skill(self, skill: str) -> Trusted:
+        """Get one skill with its trust."""
+        return await self._send(requests.get_trusted_skill(skill))
 
 
 class AsyncKheish(AsyncConnection):
@@ -1335,13 +2222,34 @@ class AsyncKheish(AsyncConnection):
         return AsyncApprovals(self)
 
     @cached_property
+    def assets(self) -> AsyncAssets:
+        """The operations of `assets`."""
+        return AsyncAssets(self)
+
+    @cached_property
     def audit(self) -> AsyncAudit:
         """The operations of `audit`."""
         return AsyncAudit(self)
 
+    @cached_property
+    def channels(self) -> AsyncChannels:
+        """The operations of `channels`."""
+        return AsyncChannels(self)
+
+    @cached_property
+    def connectors(self) -> AsyncConnectors:
+        """The operations of `connectors`."""
+        return AsyncConnectors(self)
+
     def definitions(self, kind: str) -> AsyncDefinitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `skills`, `playbooks`, `hooks`, `schedules`,
+        `outputs`, `connectors`, `sources`, `projects`, `channels`, `mcp`."""
         return AsyncDefinitions(self, kind)
+
+    @cached_property
+    def deliveries(self) -> AsyncDeliveries:
+        """The operations of `deliveries`."""
+        return AsyncDeliveries(self)
 
     @cached_property
     def flows(self) -> AsyncFlows:
@@ -1354,6 +2262,11 @@ class AsyncKheish(AsyncConnection):
         return AsyncGoals(self)
 
     @cached_property
+    def hooks(self) -> AsyncHooks:
+        """The operations of `hooks`."""
+        return AsyncHooks(self)
+
+    @cached_property
     def login(self) -> AsyncLogin:
         """The operations of `login`."""
         return AsyncLogin(self)
@@ -1364,9 +2277,24 @@ class AsyncKheish(AsyncConnection):
         return AsyncMailbox(self)
 
     @cached_property
+    def mcp(self) -> AsyncMcp:
+        """The operations of `mcp`."""
+        return AsyncMcp(self)
+
+    @cached_property
     def memory(self) -> AsyncMemory:
         """The operations of `memory`."""
         return AsyncMemory(self)
+
+    @cached_property
+    def observations(self) -> AsyncObservations:
+        """The operations of `observations`."""
+        return AsyncObservations(self)
+
+    @cached_property
+    def outputs(self) -> AsyncOutputs:
+        """The operations of `outputs`."""
+        return AsyncOutputs(self)
 
     @cached_property
     def permissions(self) -> AsyncPermissions:
@@ -1379,9 +2307,24 @@ class AsyncKheish(AsyncConnection):
         return AsyncPlaybooks(self)
 
     @cached_property
+    def projects(self) -> AsyncProjects:
+        """The operations of `projects`."""
+        return AsyncProjects(self)
+
+    @cached_property
+    def prompt(self) -> AsyncPrompt:
+        """The operations of `prompt`."""
+        return AsyncPrompt(self)
+
+    @cached_property
     def questions(self) -> AsyncQuestions:
         """The operations of `questions`."""
         return AsyncQuestions(self)
+
+    @cached_property
+    def routes(self) -> AsyncRoutes:
+        """The operations of `routes`."""
+        return AsyncRoutes(self)
 
     @cached_property
     def runs(self) -> AsyncRuns:
@@ -1402,6 +2345,21 @@ class AsyncKheish(AsyncConnection):
     def sessions(self) -> AsyncSessions:
         """The operations of `sessions`."""
         return AsyncSessions(self)
+
+    @cached_property
+    def skills(self) -> AsyncSkills:
+        """The operations of `skills`."""
+        return AsyncSkills(self)
+
+    @cached_property
+    def sources(self) -> AsyncSources:
+        """The operations of `sources`."""
+        return AsyncSources(self)
+
+    @cached_property
+    def stacks(self) -> AsyncStacks:
+        """The operations of `stacks`."""
+        return AsyncStacks(self)
 
     @cached_property
     def tasks(self) -> AsyncTasks:
@@ -1430,6 +2388,14 @@ class AsyncKheish(AsyncConnection):
         """Get the effective settings."""
         return await self.send(requests.config())
 
+    async def config_history(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
+        """List commits that changed kheish.yaml, newest first."""
+        return await self.send(requests.config_history(limit=limit, cursor=cursor))
+
+    async def config_text(self) -> Text:
+        """Get the effective settings: the file's own text, byte for byte."""
+        return await self.send(requests.config_text())
+
     def events(
         self,
         *,
@@ -1439,11 +2405,16 @@ class AsyncKheish(AsyncConnection):
         session_id: str | None = None,
         run: str | None = None,
         flow: str | None = None,
+        project: str | None = None,
+        channel: str | None = None,
     ) -> AsyncIterator[Event]:
         """All events. Those after `after` (0: all; None: from now on), then live ones, without end; continues over
         cuts and daemon restarts."""
         return self.follow(
-            requests.events(kind=kind, session=session, session_id=session_id, run=run, flow=flow), after=after
+            requests.events(
+                kind=kind, session=session, session_id=session_id, run=run, flow=flow, project=project, channel=channel
+            ),
+            after=after,
         )
 
     async def head(self) -> Json:
@@ -1494,17 +2465,34 @@ class AsyncKheish(AsyncConnection):
         severity: str | Sequence[str] | None = None,
         path: str | None = None,
         code: str | None = None,
+        session: str | None = None,
     ) -> Page[FileProblem]:
         """List problems in files."""
-        return await self.send(requests.problems(limit=limit, cursor=cursor, severity=severity, path=path, code=code))
+        return await self.send(
+            requests.problems(limit=limit, cursor=cursor, severity=severity, path=path, code=code, session=session)
+        )
+
+    async def put_config(
+        self, content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> Json:
+        """Create (201) or replace (200) kheish.yaml, stored as written."""
+        return await self.send(requests.put_config(content, if_match=if_match, if_none_match=if_none_match))
 
     async def ready(self) -> Json:
         """Check whether work is accepted."""
         return await self.send(requests.ready())
 
+    async def restore_config(self, rev: str, *, if_match: str | None = None) -> Json:
+        """Replace kheish.yaml with its version of a commit."""
+        return await self.send(requests.restore_config(rev, if_match=if_match))
+
     async def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
         """Resume after a pause."""
         return await self.send(requests.resume(route, takeover=takeover))
+
+    async def runtime(self) -> RuntimeReport:
+        """Get the condition of what agents run with, redacted."""
+        return await self.send(requests.runtime())
 
     async def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:
         """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch
@@ -1524,12 +2512,22 @@ class AsyncKheish(AsyncConnection):
         session: str | None = None,
         session_id: str | None = None,
         route: str | None = None,
+        project: str | None = None,
+        playbook: str | None = None,
         day: str | None = None,
         by: str | Sequence[str] | None = None,
     ) -> Page[UsageRow]:
         """Get the usage and its cost."""
         return await self.send(
             requests.usage(
-                limit=limit, cursor=cursor, session=session, session_id=session_id, route=route, day=day, by=by
+                limit=limit,
+                cursor=cursor,
+                session=session,
+                session_id=session_id,
+                route=route,
+                project=project,
+                playbook=playbook,
+                day=day,
+                by=by,
             )
         )

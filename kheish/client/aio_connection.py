@@ -57,10 +57,12 @@ class AsyncConnection:
         session: str | None = None,
         run: str | None = None,
         flow: str | None = None,
+        channel: str | None = None,
+        project: str | None = None,
         kind: str | None = None,
     ) -> AsyncIterator[Event]:
         """Yield the events after `after` up to the newest, or until `quiet` seconds pass without one."""
-        stream = requests.events(session=session, run=run, flow=flow, kind=kind)
+        stream = requests.events(session=session, run=run, flow=flow, channel=channel, project=project, kind=kind)
         asked_at = now()
         place = Following(after)
         path = located(stream.path, {**stream.query, **place.query()})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from kheish.client import faults
-from kheish.client.call import Call, Reply, answer
+from kheish.client.call import Call, Reply, again_after, answer
 from kheish.client.discovery import Address
 from kheish.client.sse import SILENCE
 from kheish.client.transport import OPENING, lost, request_headers
@@ -51,16 +52,25 @@ class AsyncTransport:
 
     async def send(self, call: Call[T]) -> T:
         """Send a call and read its response. Raises the KheishError of the daemon's response, or Unreachable."""
+        began = time.monotonic()
+        while True:
+            reply = await self._reach(call)
+            pause = again_after(call, reply, time.monotonic() - began)
+            if pause is None:
+                return answer(call, reply)
+            await asyncio.sleep(pause)
+
+    async def _reach(self, call: Call[T]) -> Reply:
         import httpx
 
         try:
-            return answer(call, await self._exchange(call))
+            return await self._exchange(call)
         except httpx.ConnectError as error:
             # Nothing was sent, so a retry at the new address cannot repeat anything.
             if not await self.moved():
                 raise lost(await self.address(), error) from error
         try:
-            return answer(call, await self._exchange(call))
+            return await self._exchange(call)
         except httpx.ConnectError as error:
             raise lost(await self.address(), error) from error
 

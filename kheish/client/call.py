@@ -16,6 +16,8 @@ Fields = Mapping[str, object]
 JSON, YAML = "application/json", "application/yaml"
 #: seconds that a response may take; a git push takes as long as the network needs, and the daemon limits it
 PATIENCE, PUSHING = 60.0, 3600.0
+#: seconds for which a read is sent again while the daemon is not ready
+NOT_READY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,15 @@ def answer(call: Call[T], reply: Reply) -> T:
     return call.read(reply)
 
 
+def again_after(call: Call[Any], reply: Reply, waited: float) -> float | None:
+    """Return the seconds after which to send a read again that came while the daemon starts or makes its index again;
+    None if this reply counts. `waited` is the time since it was first sent, in seconds."""
+    if call.method != "GET" or reply.status != 503 or waited > NOT_READY:
+        return None
+    pause = faults.from_reply(reply.status, reply.body).extra.get("retry_after")
+    return float(pause) if isinstance(pause, int | float) and pause > 0 else None
+
+
 def read_json(reply: Reply) -> Any:
     """Return the value of a JSON reply. Raises Unreachable for anything else."""
     try:
@@ -78,6 +89,11 @@ def read_nothing(_: Reply) -> None:
 def read_text(reply: Reply) -> str:
     """Return a reply that is text."""
     return reply.body.decode()
+
+
+def read_bytes(reply: Reply) -> bytes:
+    """Return a reply that is a file."""
+    return reply.body
 
 
 def read_source(reply: Reply) -> Text:
@@ -117,27 +133,29 @@ def get(path: str, read: Callable[[Reply], Any] = read_json, *, accept: str | No
 
 
 def send(method: str, path: str, body: Fields, *, query: Fields | None = None, key: str | None = None,
-         wait: str | None = None, patience: float = PATIENCE) -> Call[Any]:  # fmt: skip
+         wait: str | None = None, patience: float = PATIENCE, if_match: str | None = None,
+         if_none_match: str | None = None) -> Call[Any]:  # fmt: skip
     """Return a request that sends JSON; `key` makes a repetition harmless, `wait` is the time of its long poll."""
     content = json.dumps(body, ensure_ascii=False).encode()
     headers = {"content-type": JSON} | ({"idempotency-key": key} if key else {})
+    headers |= _preconditions(if_match, if_none_match)
     return Call(method, located(path, query or {}), read_json, content, headers, patience + seconds(wait))
 
 
 def define(method: str, path: str, content: Fields | str, *, query: Fields | None = None,
-           if_match: str | None = None) -> Call[Any]:  # fmt: skip
+           if_match: str | None = None, if_none_match: str | None = None) -> Call[Any]:  # fmt: skip
     """Return a request that sends a Definition: its fields as JSON, or the file's own text."""
     if isinstance(content, str):
         body, media = content.encode(), YAML
     else:
         body, media = json.dumps(content, ensure_ascii=False).encode(), JSON
-    headers = {"content-type": media} | ({"if-match": if_match} if if_match else {})
+    headers = {"content-type": media} | _preconditions(if_match, if_none_match)
     return Call(method, located(path, query or {}), read_json, body, headers)
 
 
 def remove(path: str, read: Callable[[Reply], Any] = read_nothing, *, if_match: str | None = None) -> Call[Any]:
     """Return a request that deletes."""
-    return Call("DELETE", path, read, headers={"if-match": if_match} if if_match else {})
+    return Call("DELETE", path, read, headers=_preconditions(if_match))
 
 
 def seconds(wait: str | None) -> float:
@@ -148,3 +166,9 @@ def seconds(wait: str | None) -> float:
         return duration(wait) if wait else 0.0
     except ValueError:
         return 0.0
+
+
+def _preconditions(if_match: str | None, if_none_match: str | None = None) -> dict[str, str]:
+    """Return the headers that make a write conditional: on an ETag, or (`*`) on there being nothing yet."""
+    given = {"if-match": if_match, "if-none-match": if_none_match}
+    return {name: value for name, value in given.items() if value}

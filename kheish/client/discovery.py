@@ -15,7 +15,7 @@ from kheish.errors import Invalid, Unreachable
 if TYPE_CHECKING:
     import ssl
 
-_LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
+_LOOPBACK = re.compile(r"localhost|::1|127(\.[0-9]{1,3}){3}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from kheish.client.call import (
     define,
     get,
     given,
+    located,
     quoted,
+    read_bytes,
     read_json,
     read_source,
     read_text,
@@ -31,23 +33,39 @@ if TYPE_CHECKING:
         AgentChanges,
         Answer,
         Approval,
+        Asset,
+        AssetCollection,
         AssetItem,
+        AssetUse,
         AuditEntry,
         AuditReport,
         Backup,
         Blame,
+        Board,
         Budget,
         CancelledRun,
         CapabilityScope,
         ChangedFile,
         ChangeGoal,
+        ChangeProjectTask,
         ChangeTask,
+        ChangeThread,
+        ChannelDetails,
+        ChannelMembers,
+        ChannelMessage,
+        ChannelProposal,
+        ChannelThread,
+        ChannelTurn,
         Closed,
         Commit,
         CredentialScope,
+        DebugArtifact,
         DeletedSession,
+        Delivery,
+        EditChannelMessage,
         Evidence,
         Explained,
+        ExportedFile,
         FileProblem,
         Fire,
         FlowView,
@@ -56,6 +74,9 @@ if TYPE_CHECKING:
         Goal,
         GoalLimits,
         Grant,
+        HeldTask,
+        HookInvocation,
+        HookTrial,
         Instructions,
         JournalLine,
         Json,
@@ -63,32 +84,55 @@ if TYPE_CHECKING:
         LoginLink,
         LogLine,
         ManifestLine,
+        MaterializationTarget,
+        Materialized,
+        McpLogin,
+        McpServerDetails,
         MemoryFile,
         MemoryProposal,
+        NewSourceToken,
         NewToken,
         NextTimes,
+        Observation,
+        ObservationItem,
+        OutputDetails,
+        OutputTrial,
         Page,
         Paused,
         PlaybookDiff,
         PostedMessage,
+        ProjectChannelLink,
+        ProjectDetails,
+        ProjectMemberDetails,
+        ProjectTask,
         Question,
         Quotas,
+        Receipt,
+        ReceivedObservations,
+        ReplayedDeliveries,
         ResolveOne,
         Revoked,
+        RouteTrial,
         Rule,
+        RuntimeReport,
         RunView,
+        SampleAnswer,
         ScheduleDetails,
         Secret,
+        Selection,
         Session,
         SessionDiff,
         SessionMemory,
         SessionSettings,
         SkillDraft,
+        StackFile,
+        StackPlan,
         Subject,
         Task,
         TaskOutput,
         TextItem,
         Token,
+        ToolAnswer,
         Tools,
         Tree,
         Trusted,
@@ -112,6 +156,51 @@ def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
     return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/ack", {})
 
 
+def add_account(server: str) -> Call[McpLogin]:
+    """Begin a login at an MCP server by OAuth: the answer has the page to open."""
+    return send("POST", "/v1/auth/accounts", given({"server": server}))
+
+
+def add_channel_member(
+    channel: str,
+    member: str,
+    kind: str,
+    *,
+    session: str | None = None,
+    person: str | None = None,
+    name: str | None = None,
+    role: str | None = None,
+    tags: Sequence[str] | None = None,
+    participation: str | None = None,
+    muted: bool = False,
+    if_match: str | None = None,
+) -> Call[ChannelMembers]:
+    """Add a member to the file, or replace the one with its id."""
+    return send(
+        "POST",
+        f"/v1/channels/{quoted(channel)}/members",
+        given(
+            {
+                "member": member,
+                "kind": kind,
+                "session": session,
+                "person": person,
+                "name": name,
+                "role": role,
+                "tags": tags,
+                "participation": participation,
+                "muted": muted or None,
+            }
+        ),
+        if_match=if_match,
+    )
+
+
+def add_reaction(name: str, message_id: str, emoji: str) -> Call[ChannelMessage]:
+    """React to a message."""
+    return send("POST", f"/v1/channels/{quoted(name)}/messages/{quoted(message_id)}/reactions", given({"emoji": emoji}))
+
+
 def agent_quotas(*, session: str | None = None, session_id: str | None = None) -> Call[Quotas]:
     """Get the quotas of agents, and what is used of them."""
     return get("/v1/agents/quotas", query={"session": session, "session_id": session_id})
@@ -123,10 +212,46 @@ def agent_tree(agent_id: str) -> Call[Tree]:
 
 
 def answer_question(
-    question_id: str, answers: Mapping[str, Answer | Json], *, idempotency_key: str | None = None
+    question_id: str,
+    answers: Mapping[str, Answer | Json],
+    *,
+    idempotency_key: str | None = None,
+    via: str | None = None,
 ) -> Call[Question]:
     """Answer all items of a question."""
-    return send("POST", f"/v1/questions/{quoted(question_id)}/answer", given({"answers": answers}), key=idempotency_key)
+    return send(
+        "POST",
+        f"/v1/questions/{quoted(question_id)}/answer",
+        given({"answers": answers, "via": via}),
+        key=idempotency_key,
+    )
+
+
+def apply_stack(
+    managed_by: str,
+    files: Sequence[StackFile | Json],
+    *,
+    prune: bool = False,
+    plan: str | None = None,
+    if_match: str | None = None,
+) -> Call[StackPlan]:
+    """Apply a stack: all of its files as one commit, or none."""
+    return send(
+        "POST",
+        "/v1/stacks/apply",
+        given({"managed_by": managed_by, "files": files, "prune": prune or None, "plan": plan}),
+        if_match=if_match,
+    )
+
+
+def archive_project(name: str, reason: str | None = None) -> Call[ProjectDetails]:
+    """Archive a project: it takes no more tasks."""
+    return send("POST", f"/v1/projects/{quoted(name)}/archive", given({"reason": reason}))
+
+
+def asset_references(asset_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[AssetUse]]:
+    """List the users of an asset, newest first."""
+    return get(f"/v1/assets/{quoted(asset_id)}/references", query={"limit": limit, "cursor": cursor})
 
 
 def attach_evidence(
@@ -151,6 +276,15 @@ def attach_evidence(
 def blame_playbook(name: str, version: str | None = None) -> Call[Page[ManifestLine]]:
     """Get each line of the manifest with the commit that wrote it."""
     return get(f"/v1/playbooks/{quoted(name)}/blame", query={"version": version})
+
+
+def call_mcp_tool(
+    name: str, tool: str, *, arguments: Mapping[str, Any] | None = None, session: str | None = None
+) -> Call[ToolAnswer]:
+    """Call a tool of an MCP server without an agent."""
+    return send(
+        "POST", f"/v1/mcp/{quoted(name)}/tools/{quoted(tool)}/call", given({"arguments": arguments, "session": session})
+    )
 
 
 def cancel_flow(flow_id: str, reason: str | None = None) -> Call[FlowView]:
@@ -196,9 +330,19 @@ def change_agent(agent_id: str, **changes: Unpack[AgentChanges]) -> Call[Agent]:
     return send("PATCH", f"/v1/agents/{quoted(agent_id)}", changes)
 
 
+def change_channel_thread(name: str, thread: str, **changes: Unpack[ChangeThread]) -> Call[ChannelThread]:
+    """Change the status of a thread, or what it is about."""
+    return send("PATCH", f"/v1/channels/{quoted(name)}/threads/{quoted(thread)}", changes)
+
+
 def change_goal(session: str, *, idempotency_key: str | None = None, **changes: Unpack[ChangeGoal]) -> Call[Goal]:
     """Change, pause or resume the goal, or raise its budget."""
     return send("PATCH", f"/v1/sessions/{quoted(session)}/goal", changes, key=idempotency_key)
+
+
+def change_project_task(project: str, task: str, **changes: Unpack[ChangeProjectTask]) -> Call[ProjectTask]:
+    """Change a task: as its holder with `claim_id`, else as a user."""
+    return send("PATCH", f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}", changes)
 
 
 def change_session(session_id: str, **changes: Unpack[SessionSettings]) -> Call[Session]:
@@ -233,6 +377,24 @@ def check_permission(
     )
 
 
+def claim_project_task(
+    project: str,
+    task: str,
+    holder: str | None = None,
+    *,
+    idempotency_key: str | None = None,
+    agent: str | None = None,
+    ttl: str | None = None,
+) -> Call[HeldTask]:
+    """Claim a task; one holder gets it."""
+    return send(
+        "POST",
+        f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}/claim",
+        given({"holder": holder, "agent": agent, "ttl": ttl}),
+        key=idempotency_key,
+    )
+
+
 def clear_goal(session: str) -> Call[None]:
     """Remove the goal of a session."""
     return remove(f"/v1/sessions/{quoted(session)}/goal")
@@ -243,9 +405,130 @@ def close_agent(agent_id: str, *, cascade: bool | None = None, reason: str | Non
     return send("POST", f"/v1/agents/{quoted(agent_id)}/close", given({"cascade": cascade, "reason": reason}))
 
 
+def collect_assets(*, dry_run: bool | None = None, older_than: float | str | None = None) -> Call[AssetCollection]:
+    """Remove the assets that nothing uses; a dry run unless told."""
+    return send("POST", "/v1/assets/gc", given({"dry_run": dry_run, "older_than": older_than}))
+
+
+def compact_session(session_id: str, *, reason: str | None = None) -> Call[Session]:
+    """Request a summary of the conversation, with which the next run begins."""
+    return send("POST", f"/v1/sessions/{quoted(session_id)}/compact", given({"reason": reason}))
+
+
+def complete_project_task(
+    project: str,
+    task: str,
+    claim_id: str,
+    output: str | None = None,
+    *,
+    status: str | None = None,
+    reason: str | None = None,
+) -> Call[ProjectTask]:
+    """End a task as its holder."""
+    return send(
+        "POST",
+        f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}/complete",
+        given({"claim_id": claim_id, "output": output, "status": status, "reason": reason}),
+    )
+
+
 def config() -> Call[Json]:
     """Get the effective settings."""
     return get("/v1/config")
+
+
+def config_history(*, limit: int | None = None, cursor: str | None = None) -> Call[Page[Commit]]:
+    """List commits that changed kheish.yaml, newest first."""
+    return get("/v1/config/history", query={"limit": limit, "cursor": cursor})
+
+
+def config_text() -> Call[Text]:
+    """Get the effective settings: the file's own text, byte for byte."""
+    return get("/v1/config", read_source, accept=YAML)
+
+
+def connect_mcp_server(name: str, *, session: str | None = None) -> Call[McpServerDetails]:
+    """Start an MCP server, and show it when it is ready or has failed."""
+    return send("POST", f"/v1/mcp/{quoted(name)}/connect", given({"session": session}))
+
+
+def connector_receipts(
+    name: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    state: str | Sequence[str] | None = None,
+    run_id: str | None = None,
+    flow_id: str | None = None,
+    message_id: str | None = None,
+) -> Call[Page[Receipt]]:
+    """List what the requests of a connector led to, newest first."""
+    return get(
+        f"/v1/connectors/{quoted(name)}/receipts",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "state": state,
+            "run_id": run_id,
+            "flow_id": flow_id,
+            "message_id": message_id,
+        },
+    )
+
+
+def create_asset(name: str, content_base64: str, *, media_type: str | None = None) -> Call[Asset]:
+    """Store a file (201), or find it by its content (200)."""
+    return send("POST", "/v1/assets", given({"name": name, "content_base64": content_base64, "media_type": media_type}))
+
+
+def create_observations(
+    source: str,
+    items: Sequence[ObservationItem | Json],
+    *,
+    kind: str | None = None,
+    captured_at: str | None = None,
+    stream: str | None = None,
+    sequence: int | None = None,
+    group: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[ReceivedObservations]:
+    """Store observations (201); the same key returns the earlier ones (200)."""
+    return send(
+        "POST",
+        f"/v1/sources/{quoted(source)}/observations",
+        given({"items": items}),
+        query={"kind": kind, "captured_at": captured_at, "stream": stream, "sequence": sequence, "group": group},
+        key=idempotency_key,
+    )
+
+
+def create_project_task(
+    project: str,
+    title: str,
+    *,
+    idempotency_key: str | None = None,
+    task_id: str | None = None,
+    description: str | None = None,
+    assignee: str | None = None,
+    blocked_by: Sequence[str] | None = None,
+    parent: str | None = None,
+) -> Call[ProjectTask]:
+    """Create a task in a project."""
+    return send(
+        "POST",
+        f"/v1/projects/{quoted(project)}/tasks",
+        given(
+            {
+                "title": title,
+                "task_id": task_id,
+                "description": description,
+                "assignee": assignee,
+                "blocked_by": blocked_by,
+                "parent": parent,
+            }
+        ),
+        key=idempotency_key,
+    )
 
 
 def create_session(
@@ -266,6 +549,9 @@ def create_session(
     while_waiting: str | None = None,
     capability_scope: CapabilityScope | Json | None = None,
     credential_scope: CredentialScope | Json | None = None,
+    project: str | None = None,
+    announce: Sequence[Mapping[str, Any]] | None = None,
+    debug: str | None = None,
 ) -> Call[Session]:
     """Create a session (201), or return the existing one with the same settings (200)."""
     return send(
@@ -288,6 +574,9 @@ def create_session(
                 "while_waiting": while_waiting,
                 "capability_scope": capability_scope,
                 "credential_scope": credential_scope,
+                "project": project,
+                "announce": announce,
+                "debug": debug,
             }
         ),
         key=idempotency_key,
@@ -333,13 +622,23 @@ def create_token(
     *,
     person: str | None = None,
     sessions: Sequence[str] | None = None,
+    projects: Sequence[str] | None = None,
     expires: str | None = None,
 ) -> Call[NewToken]:
     """Create a token; only this response contains its text."""
     return send(
         "POST",
         "/v1/tokens",
-        given({"name": name, "role": role, "person": person, "sessions": sessions, "expires": expires}),
+        given(
+            {
+                "name": name,
+                "role": role,
+                "person": person,
+                "sessions": sessions,
+                "projects": projects,
+                "expires": expires,
+            }
+        ),
     )
 
 
@@ -364,6 +663,11 @@ def definition_history(
     return get(f"/v1/{quoted(kind)}/{quoted(name)}/history", query={"limit": limit, "cursor": cursor})
 
 
+def delete_asset(asset_id: str) -> Call[None]:
+    """Remove an asset that nothing uses."""
+    return remove(f"/v1/assets/{quoted(asset_id)}")
+
+
 def delete_definition(kind: str, name: str, *, if_match: str | None = None) -> Call[None]:
     """Remove a Definition."""
     return remove(f"/v1/{quoted(kind)}/{quoted(name)}", if_match=if_match)
@@ -372,6 +676,11 @@ def delete_definition(kind: str, name: str, *, if_match: str | None = None) -> C
 def delete_memory(scope: str, owner: str, path: str, *, if_match: str | None = None) -> Call[None]:
     """Remove a memory file."""
     return remove(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", if_match=if_match)
+
+
+def delete_project_task(project: str, task: str) -> Call[None]:
+    """Delete a task that no other waits for."""
+    return remove(f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}")
 
 
 def delete_secret(slot: str) -> Call[None]:
@@ -389,6 +698,16 @@ def diff_playbook(name: str, before: str | None = None, after: str | None = None
     return get(f"/v1/playbooks/{quoted(name)}/diff", query={"from": before, "to": after})
 
 
+def edit_channel_message(name: str, message_id: str, **changes: Unpack[EditChannelMessage]) -> Call[ChannelMessage]:
+    """Edit a message of yours."""
+    return send("PATCH", f"/v1/channels/{quoted(name)}/messages/{quoted(message_id)}", changes)
+
+
+def enable_output(name: str) -> Call[OutputDetails]:
+    """Switch an output on again that its receiver switched off."""
+    return send("POST", f"/v1/outputs/{quoted(name)}/enable", {})
+
+
 def end_session(session_id: str, *, force: bool = False, reason: str | None = None) -> Call[Session]:
     """End a session: it accepts no more input."""
     return send("POST", f"/v1/sessions/{quoted(session_id)}/end", given({"force": force or None, "reason": reason}))
@@ -401,9 +720,22 @@ def events(
     session_id: str | None = None,
     run: str | None = None,
     flow: str | None = None,
+    project: str | None = None,
+    channel: str | None = None,
 ) -> Stream:
     """All events."""
-    return Stream("/v1/events", {"kind": kind, "session": session, "session_id": session_id, "run": run, "flow": flow})
+    return Stream(
+        "/v1/events",
+        {
+            "kind": kind,
+            "session": session,
+            "session_id": session_id,
+            "run": run,
+            "flow": flow,
+            "project": project,
+            "channel": channel,
+        },
+    )
 
 
 def explain_spawn(
@@ -463,6 +795,22 @@ def explain_spawn(
     )
 
 
+def export_stack(
+    *, limit: int | None = None, cursor: str | None = None, managed_by: str | None = None
+) -> Call[Page[ExportedFile]]:
+    """List the files of Definitions, with their content."""
+    return get("/v1/stacks/files", query={"limit": limit, "cursor": cursor, "managed_by": managed_by})
+
+
+def extend_project_task(project: str, task: str, claim_id: str, *, ttl: str | None = None) -> Call[HeldTask]:
+    """Extend the claim of an outside holder."""
+    return send(
+        "POST",
+        f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}/heartbeat",
+        given({"claim_id": claim_id, "ttl": ttl}),
+    )
+
+
 def flow_events(flow_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the events of the Flow and its runs."""
     return Stream(f"/v1/flows/{quoted(flow_id)}/events", {"kind": kind})
@@ -500,6 +848,41 @@ def get_approval(approval_id: str, *, at: str | None = None) -> Call[Approval]:
     return get(f"/v1/approvals/{quoted(approval_id)}", query={"at": at})
 
 
+def get_asset(asset_id: str) -> Call[Asset]:
+    """Get one asset."""
+    return get(f"/v1/assets/{quoted(asset_id)}")
+
+
+def get_asset_content(asset_id: str) -> Call[str]:
+    """Get the text that was derived from an asset."""
+    return get(f"/v1/assets/{quoted(asset_id)}/text", read_text)
+
+
+def get_asset_raw(asset_id: str) -> Call[bytes]:
+    """Get the content of an asset, to save it."""
+    return get(f"/v1/assets/{quoted(asset_id)}/raw", read_bytes)
+
+
+def get_channel_message(name: str, message_id: str) -> Call[ChannelMessage]:
+    """Get one message."""
+    return get(f"/v1/channels/{quoted(name)}/messages/{quoted(message_id)}")
+
+
+def get_channel_proposal(name: str, proposal_id: str) -> Call[ChannelProposal]:
+    """Get one proposal."""
+    return get(f"/v1/channels/{quoted(name)}/proposals/{quoted(proposal_id)}")
+
+
+def get_channel_thread(name: str, thread: str) -> Call[ChannelThread]:
+    """Get one thread."""
+    return get(f"/v1/channels/{quoted(name)}/threads/{quoted(thread)}")
+
+
+def get_debug(run_id: str, artifact: str) -> Call[bytes]:
+    """Get the content of a debug artifact."""
+    return get(f"/v1/runs/{quoted(run_id)}/debug/{quoted(artifact)}", read_bytes)
+
+
 def get_definition(kind: str, name: str, *, at: str | None = None) -> Call[Json]:
     """One Definition."""
     return get(f"/v1/{quoted(kind)}/{quoted(name)}", query={"at": at})
@@ -510,6 +893,11 @@ def get_definition_text(kind: str, name: str, *, at: str | None = None) -> Call[
     return get(f"/v1/{quoted(kind)}/{quoted(name)}", read_source, accept=YAML, query={"at": at})
 
 
+def get_delivery(delivery_id: str) -> Call[Delivery]:
+    """Get one delivery."""
+    return get(f"/v1/deliveries/{quoted(delivery_id)}")
+
+
 def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) -> Call[FlowView]:
     """Get one Flow, now or as of a commit."""
     return get(f"/v1/flows/{quoted(flow_id)}", query={"wait": wait, "at": at}, wait=wait)
@@ -518,6 +906,11 @@ def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) ->
 def get_goal(session: str, *, at: str | None = None) -> Call[Goal]:
     """Get the goal of a session, now or as of a commit."""
     return get(f"/v1/sessions/{quoted(session)}/goal", query={"at": at})
+
+
+def get_login(server: str) -> Call[McpLogin]:
+    """The newest login at an MCP server."""
+    return get(f"/v1/auth/accounts/{quoted(server)}/login")
 
 
 def get_mail(agent: str, message: str) -> Call[PostedMessage]:
@@ -533,6 +926,21 @@ def get_memory(scope: str, owner: str, path: str, *, at: str | None = None) -> C
 def get_memory_text(scope: str, owner: str, path: str, *, at: str | None = None) -> Call[Text]:
     """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
     return get(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", read_source, accept=YAML, query={"at": at})
+
+
+def get_observation(observation_id: str) -> Call[Observation]:
+    """Get one observation."""
+    return get(f"/v1/observations/{quoted(observation_id)}")
+
+
+def get_observation_raw(observation_id: str) -> Call[bytes]:
+    """Get the content of an observation."""
+    return get(f"/v1/observations/{quoted(observation_id)}/raw", read_bytes)
+
+
+def get_project_task(project: str, task: str) -> Call[ProjectTask]:
+    """Get one task of a project."""
+    return get(f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}")
 
 
 def get_proposal(proposal_id: str) -> Call[MemoryProposal]:
@@ -560,6 +968,16 @@ def get_session(session_id: str, *, at: str | None = None) -> Call[Session]:
     return get(f"/v1/sessions/{quoted(session_id)}", query={"at": at})
 
 
+def get_skill(name: str, *, at: str | None = None, session: str | None = None) -> Call[Json]:
+    """One skill."""
+    return get(f"/v1/skills/{quoted(name)}", query={"at": at, "session": session})
+
+
+def get_skill_text(name: str, *, at: str | None = None, session: str | None = None) -> Call[Text]:
+    """One skill: the file's own text, byte for byte."""
+    return get(f"/v1/skills/{quoted(name)}", read_source, accept=YAML, query={"at": at, "session": session})
+
+
 def get_subject(id: str) -> Call[Subject]:
     """Get the access that a subject holds."""
     return get(f"/v1/auth/subjects/{quoted(id)}")
@@ -573,6 +991,26 @@ def get_task(session: str, task: str) -> Call[Task]:
 def get_trust(name: str) -> Call[Trusted]:
     """Get one version with its trust."""
     return get(f"/v1/trust/{quoted(name)}")
+
+
+def get_trusted_hook(hook: str) -> Call[Trusted]:
+    """Get one hook with its trust."""
+    return get(f"/v1/trust/hooks/{quoted(hook)}")
+
+
+def get_trusted_output(output: str) -> Call[Trusted]:
+    """Get one output with its trust."""
+    return get(f"/v1/trust/outputs/{quoted(output)}")
+
+
+def get_trusted_server(server: str) -> Call[Trusted]:
+    """Get one MCP server with its trust."""
+    return get(f"/v1/trust/mcp/{quoted(server)}")
+
+
+def get_trusted_skill(skill: str) -> Call[Trusted]:
+    """Get one skill with its trust."""
+    return get(f"/v1/trust/skills/{quoted(skill)}")
 
 
 def get_version(name: str, version: str, *, at: str | None = None) -> Call[Version]:
@@ -593,6 +1031,28 @@ def get_worktree(agent_id: str) -> Call[WorktreeDiff]:
 def health() -> Call[Json]:
     """Check whether the process answers."""
     return get("/healthz")
+
+
+def hook_invocations(
+    name: str, *, limit: int | None = None, cursor: str | None = None, status: str | Sequence[str] | None = None
+) -> Call[Page[HookInvocation]]:
+    """List the invocations of a hook, newest first; `status=dead` lists those that failed."""
+    return get(f"/v1/hooks/{quoted(name)}/invocations", query={"limit": limit, "cursor": cursor, "status": status})
+
+
+def instructions() -> Call[Json]:
+    """Get the operator's base prompt."""
+    return get("/v1/instructions")
+
+
+def instructions_history(*, limit: int | None = None, cursor: str | None = None) -> Call[Page[Commit]]:
+    """List commits that changed instructions.md, newest first."""
+    return get("/v1/instructions/history", query={"limit": limit, "cursor": cursor})
+
+
+def instructions_text() -> Call[Text]:
+    """Get the operator's base prompt: the file's own text, byte for byte."""
+    return get("/v1/instructions", read_source, accept=YAML)
 
 
 def interrupt_session(session_id: str, *, reason: str | None = None) -> Call[Session]:
@@ -663,6 +1123,29 @@ def list_approvals(
     )
 
 
+def list_assets(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    id_prefix: str | None = None,
+    media_type: str | None = None,
+) -> Call[Page[Asset]]:
+    """List assets, newest first."""
+    return get(
+        "/v1/assets",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "session": session,
+            "session_id": session_id,
+            "id_prefix": id_prefix,
+            "media_type": media_type,
+        },
+    )
+
+
 def list_audit(
     *,
     limit: int | None = None,
@@ -692,9 +1175,91 @@ def list_audit(
     )
 
 
+def list_channel_members(name: str) -> Call[ChannelMembers]:
+    """List the members, with the names in effect."""
+    return get(f"/v1/channels/{quoted(name)}/members")
+
+
+def list_channel_messages(
+    name: str, *, limit: int | None = None, cursor: str | None = None, thread: str | None = None, q: str | None = None
+) -> Call[Page[ChannelMessage]]:
+    """List messages of a channel, newest first."""
+    return get(
+        f"/v1/channels/{quoted(name)}/messages", query={"limit": limit, "cursor": cursor, "thread": thread, "q": q}
+    )
+
+
+def list_channel_proposals(
+    name: str, *, limit: int | None = None, cursor: str | None = None, state: str | Sequence[str] | None = None
+) -> Call[Page[ChannelProposal]]:
+    """List proposals, newest first."""
+    return get(f"/v1/channels/{quoted(name)}/proposals", query={"limit": limit, "cursor": cursor, "state": state})
+
+
+def list_channel_threads(
+    name: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    status: str | Sequence[str] | None = None,
+    about: str | None = None,
+) -> Call[Page[ChannelThread]]:
+    """List threads of a channel, newest first."""
+    return get(
+        f"/v1/channels/{quoted(name)}/threads",
+        query={"limit": limit, "cursor": cursor, "status": status, "about": about},
+    )
+
+
+def list_channel_turns(
+    name: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    state: str | Sequence[str] | None = None,
+    thread: str | None = None,
+) -> Call[Page[ChannelTurn]]:
+    """List turns: the queue with its reasons, then all others."""
+    return get(
+        f"/v1/channels/{quoted(name)}/turns", query={"limit": limit, "cursor": cursor, "state": state, "thread": thread}
+    )
+
+
+def list_debug(run_id: str) -> Call[Page[DebugArtifact]]:
+    """List what a run captured for debugging, oldest first."""
+    return get(f"/v1/runs/{quoted(run_id)}/debug")
+
+
 def list_definitions(kind: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[Json]]:
     """List valid Definitions, by id."""
     return get(f"/v1/{quoted(kind)}", query={"limit": limit, "cursor": cursor})
+
+
+def list_deliveries(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    state: str | Sequence[str] | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    run_id: str | None = None,
+    output_id: str | None = None,
+    output: str | None = None,
+) -> Call[Page[Delivery]]:
+    """List deliveries, newest first."""
+    return get(
+        "/v1/deliveries",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "state": state,
+            "session": session,
+            "session_id": session_id,
+            "run_id": run_id,
+            "output_id": output_id,
+            "output": output,
+        },
+    )
 
 
 def list_flows(
@@ -721,6 +1286,21 @@ def list_flows(
             "version": version,
             "id_prefix": id_prefix,
         },
+    )
+
+
+def list_goals(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    status: str | Sequence[str] | None = None,
+) -> Call[Page[Goal]]:
+    """List goals, newest first."""
+    return get(
+        "/v1/goals",
+        query={"limit": limit, "cursor": cursor, "session": session, "session_id": session_id, "status": status},
     )
 
 
@@ -753,6 +1333,53 @@ def list_memory(
     """List memory files by path; with q, the newest matches first."""
     return get(
         "/v1/memory", query={"limit": limit, "cursor": cursor, "scope": scope, "owner": owner, "origin": origin, "q": q}
+    )
+
+
+def list_observations(
+    source: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    kind: str | Sequence[str] | None = None,
+    stream: str | None = None,
+    group: str | None = None,
+    state: str | None = None,
+) -> Call[Page[Observation]]:
+    """List the observations of a source, newest first."""
+    return get(
+        f"/v1/sources/{quoted(source)}/observations",
+        query={"limit": limit, "cursor": cursor, "kind": kind, "stream": stream, "group": group, "state": state},
+    )
+
+
+def list_project_channels(
+    name: str, *, limit: int | None = None, cursor: str | None = None
+) -> Call[Page[ProjectChannelLink]]:
+    """List the channels that a project links."""
+    return get(f"/v1/projects/{quoted(name)}/channels", query={"limit": limit, "cursor": cursor})
+
+
+def list_project_members(
+    name: str, *, limit: int | None = None, cursor: str | None = None
+) -> Call[Page[ProjectMemberDetails]]:
+    """List the members of a project, with what they own."""
+    return get(f"/v1/projects/{quoted(name)}/members", query={"limit": limit, "cursor": cursor})
+
+
+def list_project_tasks(
+    project: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    status: str | Sequence[str] | None = None,
+    assignee: str | None = None,
+    parent: str | None = None,
+) -> Call[Page[ProjectTask]]:
+    """List the tasks of a project, newest first."""
+    return get(
+        f"/v1/projects/{quoted(project)}/tasks",
+        query={"limit": limit, "cursor": cursor, "status": status, "assignee": assignee, "parent": parent},
     )
 
 
@@ -815,6 +1442,7 @@ def list_runs(
     route: str | None = None,
     agent_id: str | None = None,
     retry_of: str | None = None,
+    project: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[RunView]]:
     """List runs, newest first."""
@@ -830,6 +1458,7 @@ def list_runs(
             "route": route,
             "agent_id": agent_id,
             "retry_of": retry_of,
+            "project": project,
             "id_prefix": id_prefix,
         },
     )
@@ -848,6 +1477,7 @@ def list_sessions(
     session_id: str | None = None,
     status: str | Sequence[str] | None = None,
     route: str | None = None,
+    project: str | None = None,
     q: str | None = None,
     permission_mode: str | None = None,
     id_prefix: str | None = None,
@@ -862,11 +1492,17 @@ def list_sessions(
             "session_id": session_id,
             "status": status,
             "route": route,
+            "project": project,
             "q": q,
             "permission_mode": permission_mode,
             "id_prefix": id_prefix,
         },
     )
+
+
+def list_skills(*, limit: int | None = None, cursor: str | None = None, session: str | None = None) -> Call[Page[Json]]:
+    """List valid skills, by id."""
+    return get("/v1/skills", query={"limit": limit, "cursor": cursor, "session": session})
 
 
 def list_tasks(
@@ -884,7 +1520,7 @@ def list_tokens(*, limit: int | None = None, cursor: str | None = None) -> Call[
 def list_trust(
     *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
 ) -> Call[Page[Trusted]]:
-    """List versions of playbooks that start commands by themselves, newest first, with their trust."""
+    """List MCP servers, hooks, outputs and versions of playbooks that start commands, and skills, with their trust."""
     return get("/v1/trust", query={"limit": limit, "cursor": cursor, "playbook": playbook})
 
 
@@ -917,6 +1553,22 @@ def make_login_link() -> Call[LoginLink]:
     return send("POST", "/v1/auth/login-links", {})
 
 
+def materialize_observations(
+    select: Selection | Json,
+    to: MaterializationTarget | Json,
+    *,
+    idempotency_key: str | None = None,
+    fail_when_empty: bool = False,
+) -> Call[Materialized]:
+    """Start a run or a Flow with observations."""
+    return send(
+        "POST",
+        "/v1/observations/materialize",
+        given({"select": select, "to": to, "fail_when_empty": fail_when_empty or None}),
+        key=idempotency_key,
+    )
+
+
 def memory_history(
     scope: str, owner: str, path: str, *, limit: int | None = None, cursor: str | None = None
 ) -> Call[Page[Commit]]:
@@ -946,14 +1598,68 @@ def pause(route: str | None = None) -> Call[Paused]:
     return send("POST", "/v1/pause", given({"route": route}))
 
 
+def pause_channel(name: str, *, reason: str | None = None) -> Call[ChannelDetails]:
+    """Grant no turns from now on."""
+    return send("POST", f"/v1/channels/{quoted(name)}/pause", given({"reason": reason}))
+
+
+def pause_project(name: str, reason: str | None = None) -> Call[ProjectDetails]:
+    """Start and claim no more tasks."""
+    return send("POST", f"/v1/projects/{quoted(name)}/pause", given({"reason": reason}))
+
+
 def pause_schedule(name: str, *, reason: str | None = None) -> Call[ScheduleDetails]:
     """Skip occurrences from now on."""
     return send("POST", f"/v1/schedules/{quoted(name)}/pause", given({"reason": reason}))
 
 
-def permissions() -> Call[Json]:
+def permissions(*, session: str | None = None) -> Call[Json]:
     """Get the effective rules."""
-    return get("/v1/permissions")
+    return get("/v1/permissions", query={"session": session})
+
+
+def permissions_history(*, limit: int | None = None, cursor: str | None = None) -> Call[Page[Commit]]:
+    """List commits that changed permissions.yaml, newest first."""
+    return get("/v1/permissions/history", query={"limit": limit, "cursor": cursor})
+
+
+def permissions_text(*, session: str | None = None) -> Call[Text]:
+    """Get the effective rules: the file's own text, byte for byte."""
+    return get("/v1/permissions", read_source, accept=YAML, query={"session": session})
+
+
+def plan_stack(managed_by: str, files: Sequence[StackFile | Json], *, prune: bool = False) -> Call[StackPlan]:
+    """Show what applying a stack would do."""
+    return send("POST", "/v1/stacks/plan", given({"managed_by": managed_by, "files": files, "prune": prune or None}))
+
+
+def post_channel_message(
+    name: str,
+    text: str,
+    *,
+    idempotency_key: str | None = None,
+    addressed: Sequence[str] | None = None,
+    thread: str | None = None,
+    reply_to: str | None = None,
+    attachments: Sequence[str] | None = None,
+    message_id: str | None = None,
+) -> Call[ChannelMessage]:
+    """Post a message in a channel."""
+    return send(
+        "POST",
+        f"/v1/channels/{quoted(name)}/messages",
+        given(
+            {
+                "text": text,
+                "addressed": addressed,
+                "thread": thread,
+                "reply_to": reply_to,
+                "attachments": attachments,
+                "message_id": message_id,
+            }
+        ),
+        key=idempotency_key,
+    )
 
 
 def post_mail(
@@ -994,16 +1700,42 @@ def problems(
     severity: str | Sequence[str] | None = None,
     path: str | None = None,
     code: str | None = None,
+    session: str | None = None,
 ) -> Call[Page[FileProblem]]:
     """List problems in files."""
     return get(
-        "/v1/problems", query={"limit": limit, "cursor": cursor, "severity": severity, "path": path, "code": code}
+        "/v1/problems",
+        query={"limit": limit, "cursor": cursor, "severity": severity, "path": path, "code": code, "session": session},
     )
+
+
+def project_board(name: str, *, limit: int | None = None) -> Call[Board]:
+    """Get the tasks of a project by status."""
+    return get(f"/v1/projects/{quoted(name)}/board", query={"limit": limit})
 
 
 def promote_memory(path: str, skill: str) -> Call[SkillDraft]:
     """Write the draft of a skill from a memory file, for a user to review."""
     return send("POST", "/v1/memory/promote", given({"path": path, "skill": skill}))
+
+
+def propose(
+    name: str,
+    kind: str,
+    text: str,
+    dedupe_key: str,
+    *,
+    idempotency_key: str | None = None,
+    thread: str | None = None,
+    expires_at: str | None = None,
+) -> Call[ChannelProposal]:
+    """Propose a topic, or report an event."""
+    return send(
+        "POST",
+        f"/v1/channels/{quoted(name)}/propose",
+        given({"kind": kind, "text": text, "dedupe_key": dedupe_key, "thread": thread, "expires_at": expires_at}),
+        key=idempotency_key,
+    )
 
 
 def publish_playbook(name: str, version: str, *, notes: str | None = None) -> Call[Version]:
@@ -1016,38 +1748,95 @@ def push_backup() -> Call[Backup]:
     return send("POST", "/v1/state/backup", {}, patience=PUSHING)
 
 
+def put_config(
+    content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+) -> Call[Json]:
+    """Create (201) or replace (200) kheish.yaml, stored as written."""
+    return define("PUT", "/v1/config", content, if_match=if_match, if_none_match=if_none_match)
+
+
 def put_definition(
-    kind: str, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+    kind: str,
+    name: str,
+    content: Mapping[str, Any] | str,
+    *,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
 ) -> Call[Json]:
     """Create (201) or replace (200) a Definition."""
-    return define("PUT", f"/v1/{quoted(kind)}/{quoted(name)}", content, if_match=if_match)
+    return define("PUT", f"/v1/{quoted(kind)}/{quoted(name)}", content, if_match=if_match, if_none_match=if_none_match)
 
 
 def put_goal(
     session: str,
     objective: str,
     *,
+    idempotency_key: str | None = None,
     completion: Sequence[str | Mapping[str, Any]] | None = None,
     budget: GoalLimits | Json | None = None,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
 ) -> Call[Goal]:
     """Set the goal of a session."""
     return send(
         "PUT",
         f"/v1/sessions/{quoted(session)}/goal",
         given({"objective": objective, "completion": completion, "budget": budget}),
+        key=idempotency_key,
+        if_match=if_match,
+        if_none_match=if_none_match,
     )
 
 
+def put_instructions(
+    content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+) -> Call[Json]:
+    """Create (201) or replace (200) instructions.md, stored as written."""
+    return define("PUT", "/v1/instructions", content, if_match=if_match, if_none_match=if_none_match)
+
+
 def put_memory(
-    scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+    scope: str,
+    owner: str,
+    path: str,
+    content: Mapping[str, Any] | str,
+    *,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
 ) -> Call[MemoryFile]:
     """Create (201) or replace (200) a memory file, which becomes a user's."""
-    return define("PUT", f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", content, if_match=if_match)
+    return define(
+        "PUT",
+        f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}",
+        content,
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
 
 
-def put_secret(slot: str, value: str, description: str | None = None) -> Call[Secret]:
+def put_permissions(
+    content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+) -> Call[Json]:
+    """Create (201) or replace (200) permissions.yaml, stored as written."""
+    return define("PUT", "/v1/permissions", content, if_match=if_match, if_none_match=if_none_match)
+
+
+def put_secret(
+    slot: str,
+    value: str,
+    description: str | None = None,
+    *,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+) -> Call[Secret]:
     """Set (201) or rotate (200) a slot."""
-    return send("PUT", f"/v1/secrets/{quoted(slot)}", given({"value": value, "description": description}))
+    return send(
+        "PUT",
+        f"/v1/secrets/{quoted(slot)}",
+        given({"value": value, "description": description}),
+        if_match=if_match,
+        if_none_match=if_none_match,
+    )
 
 
 def ready() -> Call[Json]:
@@ -1060,9 +1849,23 @@ def redeliver_mail(agent: str, message: str) -> Call[PostedMessage]:
     return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/redeliver", {})
 
 
+def refresh_account(server: str) -> Call[None]:
+    """Renew the OAuth tokens of an MCP server now."""
+    return send("POST", f"/v1/auth/accounts/{quoted(server)}/refresh", {})
+
+
 def rekey_secrets() -> Call[Page[Secret]]:
     """Re-encrypt all slots for secrets/recipients.txt."""
     return send("POST", "/v1/secrets/rekey", {})
+
+
+def release_project_task(project: str, task: str, claim_id: str, reason: str | None = None) -> Call[ProjectTask]:
+    """Give a task back without a result."""
+    return send(
+        "POST",
+        f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}/release",
+        given({"claim_id": claim_id, "reason": reason}),
+    )
 
 
 def release_version(
@@ -1091,6 +1894,44 @@ def release_version(
     )
 
 
+def remove_account(server: str) -> Call[None]:
+    """Remove the OAuth tokens of an MCP server, and revoke them."""
+    return remove(f"/v1/auth/accounts/{quoted(server)}")
+
+
+def remove_channel_member(name: str, member: str, *, if_match: str | None = None) -> Call[ChannelMembers]:
+    """Remove a member from the file."""
+    return remove(f"/v1/channels/{quoted(name)}/members/{quoted(member)}", read_json, if_match=if_match)
+
+
+def remove_channel_message(name: str, message_id: str) -> Call[None]:
+    """Remove a message of yours; an admin removes any."""
+    return remove(f"/v1/channels/{quoted(name)}/messages/{quoted(message_id)}")
+
+
+def remove_reaction(name: str, message_id: str, emoji: str) -> Call[ChannelMessage]:
+    """Take a reaction of yours back."""
+    return remove(
+        located(f"/v1/channels/{quoted(name)}/messages/{quoted(message_id)}/reactions", {"emoji": emoji}), read_json
+    )
+
+
+def replay_deliveries(
+    *, state: str | None = None, output: str | None = None, session: str | None = None, dry_run: bool = False
+) -> Call[ReplayedDeliveries]:
+    """Send dead letters, or held deliveries, again: all that fit."""
+    return send(
+        "POST",
+        "/v1/deliveries/replay",
+        given({"state": state, "output": output, "session": session, "dry_run": dry_run or None}),
+    )
+
+
+def replay_delivery(delivery_id: str, *, dry_run: bool = False) -> Call[Delivery]:
+    """Send a dead letter, or a held delivery, again."""
+    return send("POST", f"/v1/deliveries/{quoted(delivery_id)}/replay", given({"dry_run": dry_run or None}))
+
+
 def resolve_approval(
     approval_id: str,
     decision: str,
@@ -1099,12 +1940,13 @@ def resolve_approval(
     reason: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     remember: str | None = None,
+    via: str | None = None,
 ) -> Call[Approval]:
     """Allow or deny an approval."""
     return send(
         "POST",
         f"/v1/approvals/{quoted(approval_id)}/resolve",
-        given({"decision": decision, "reason": reason, "arguments": arguments, "remember": remember}),
+        given({"decision": decision, "reason": reason, "arguments": arguments, "remember": remember, "via": via}),
         key=idempotency_key,
     )
 
@@ -1124,9 +1966,40 @@ def resolve_approvals(
     )
 
 
+def resolve_channel_proposal(
+    name: str, proposal_id: str, decision: str, *, text: str | None = None, digest: str | None = None
+) -> Call[ChannelProposal]:
+    """Accept a proposal, or dismiss it."""
+    return send(
+        "POST",
+        f"/v1/channels/{quoted(name)}/proposals/{quoted(proposal_id)}/resolve",
+        given({"decision": decision, "text": text, "digest": digest}),
+    )
+
+
+def resolve_delivery(delivery_id: str, reason: str) -> Call[Delivery]:
+    """Settle a dead letter, or a held delivery, without sending it."""
+    return send("POST", f"/v1/deliveries/{quoted(delivery_id)}/resolve", given({"reason": reason}))
+
+
 def restore_access(what: str, id: str) -> Call[Revoked]:
     """Undo a revocation."""
     return send("POST", "/v1/auth/restore", given({"what": what, "id": id}))
+
+
+def restore_config(rev: str, *, if_match: str | None = None) -> Call[Json]:
+    """Replace kheish.yaml with its version of a commit."""
+    return send("POST", "/v1/config/restore", given({"rev": rev}), if_match=if_match)
+
+
+def restore_instructions(rev: str, *, if_match: str | None = None) -> Call[Json]:
+    """Replace instructions.md with its version of a commit."""
+    return send("POST", "/v1/instructions/restore", given({"rev": rev}), if_match=if_match)
+
+
+def restore_permissions(rev: str, *, if_match: str | None = None) -> Call[Json]:
+    """Replace permissions.yaml with its version of a commit."""
+    return send("POST", "/v1/permissions/restore", given({"rev": rev}), if_match=if_match)
 
 
 def resume(route: str | None = None, *, takeover: bool = False) -> Call[Paused]:
@@ -1137,6 +2010,16 @@ def resume(route: str | None = None, *, takeover: bool = False) -> Call[Paused]:
         given({"route": route, "takeover": takeover or None}),
         patience=PUSHING if takeover else PATIENCE,
     )
+
+
+def resume_channel(name: str) -> Call[ChannelDetails]:
+    """End a pause."""
+    return send("POST", f"/v1/channels/{quoted(name)}/resume", {})
+
+
+def resume_project(name: str, reason: str | None = None) -> Call[ProjectDetails]:
+    """Make a project active again."""
+    return send("POST", f"/v1/projects/{quoted(name)}/resume", given({"reason": reason}))
 
 
 def resume_schedule(name: str) -> Call[ScheduleDetails]:
@@ -1164,6 +2047,11 @@ def revoke_memory(path: str, *, digest: str | None = None) -> Call[MemoryFile]:
     return send("POST", "/v1/memory/revoke", given({"path": path, "digest": digest}))
 
 
+def revoke_source_token(name: str) -> Call[None]:
+    """Revoke the upload tokens of a source."""
+    return send("POST", f"/v1/sources/{quoted(name)}/revoke-token", {})
+
+
 def revoke_subject(subject: str, *, reason: str | None = None) -> Call[Revoked]:
     """Revoke the access of a subject: it gets no new lease."""
     return send("POST", f"/v1/auth/subjects/{quoted(subject)}/revoke", given({"reason": reason}))
@@ -1174,9 +2062,19 @@ def revoke_token(name: str) -> Call[None]:
     return remove(f"/v1/tokens/{quoted(name)}")
 
 
+def rotate_source_token(name: str, *, grace: str | None = None) -> Call[NewSourceToken]:
+    """Create the upload token of a source."""
+    return send("POST", f"/v1/sources/{quoted(name)}/rotate-token", given({"grace": grace}))
+
+
 def run_events(run_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the run's events."""
     return Stream(f"/v1/runs/{quoted(run_id)}/events", {"kind": kind})
+
+
+def runtime() -> Call[RuntimeReport]:
+    """Get the condition of what agents run with, redacted."""
+    return get("/v1/runtime")
 
 
 def schedule_fires(
@@ -1236,13 +2134,14 @@ def session_journal(
     limit: int | None = None,
     cursor: str | None = None,
     after: int | None = None,
+    before: int | None = None,
     run: str | None = None,
     kind: str | Sequence[str] | None = None,
 ) -> Call[Page[JournalLine]]:
     """List journal lines, oldest first."""
     return get(
         f"/v1/sessions/{quoted(session_id)}/journal",
-        query={"limit": limit, "cursor": cursor, "after": after, "run": run, "kind": kind},
+        query={"limit": limit, "cursor": cursor, "after": after, "before": before, "run": run, "kind": kind},
     )
 
 
@@ -1341,6 +2240,11 @@ def start_flow(
     )
 
 
+def start_project_task(project: str, task: str, *, idempotency_key: str | None = None) -> Call[ProjectTask]:
+    """Start a run for a task, in the session of its assignee."""
+    return send("POST", f"/v1/projects/{quoted(project)}/tasks/{quoted(task)}/start", {}, key=idempotency_key)
+
+
 def start_run(
     session: str,
     content: str | None = None,
@@ -1354,9 +2258,11 @@ def start_run(
     route: str | None = None,
     model: str | None = None,
     generation: Mapping[str, Any] | None = None,
+    skills: Sequence[str] | None = None,
     reply_targets: Sequence[Mapping[str, Any]] | None = None,
     completion: Sequence[str | Mapping[str, Any]] | None = None,
     budget: Budget | Json | None = None,
+    debug: str | None = None,
 ) -> Call[RunView]:
     """Queue a run."""
     return send(
@@ -1372,9 +2278,11 @@ def start_run(
                 "route": route,
                 "model": model,
                 "generation": generation,
+                "skills": skills,
                 "reply_targets": reply_targets,
                 "completion": completion,
                 "budget": budget,
+                "debug": debug,
             }
         ),
         query={"wait": wait},
@@ -1434,13 +2342,36 @@ def task_output(
     )
 
 
+def test_connector(name: str, *, body: str | None = None, event: str | None = None) -> Call[SampleAnswer]:
+    """Send a signed sample to a connector."""
+    return send("POST", f"/v1/connectors/{quoted(name)}/test", given({"body": body, "event": event}))
+
+
+def test_hook(
+    name: str, *, event: str | None = None, input: Mapping[str, Any] | None = None, session: str | None = None
+) -> Call[HookTrial]:
+    """Run a hook once, with an input that the caller gives; its answer decides nothing."""
+    return send("POST", f"/v1/hooks/{quoted(name)}/test", given({"event": event, "input": input, "session": session}))
+
+
+def test_output(name: str, *, target: Mapping[str, Any] | None = None, content: str | None = None) -> Call[OutputTrial]:
+    """Send a sample to an output."""
+    return send("POST", f"/v1/outputs/{quoted(name)}/test", given({"target": target, "content": content}))
+
+
+def test_route(name: str) -> Call[RouteTrial]:
+    """Try a route with one small call per ability."""
+    return send("POST", f"/v1/routes/{quoted(name)}/test", {}, patience=PUSHING)
+
+
 def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:
     """Fire now, whatever the time, a pause, or a fire in flight."""
     return send("POST", f"/v1/schedules/{quoted(name)}/trigger", {}, key=idempotency_key)
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:
-    """Let a version start its commands after their review: it becomes verified on the caller's authority."""
+    """Trust a version (it becomes verified), a server, a hook, an output or a skill on the caller's authority, after
+    a review."""
     return send("POST", "/v1/trust", given({"name": name, "digest": digest}))
 
 
@@ -1451,6 +2382,8 @@ def usage(
     session: str | None = None,
     session_id: str | None = None,
     route: str | None = None,
+    project: str | None = None,
+    playbook: str | None = None,
     day: str | None = None,
     by: str | Sequence[str] | None = None,
 ) -> Call[Page[UsageRow]]:
@@ -1463,6 +2396,8 @@ def usage(
             "session": session,
             "session_id": session_id,
             "route": route,
+            "project": project,
+            "playbook": playbook,
             "day": day,
             "by": by,
         },

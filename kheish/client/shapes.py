@@ -20,12 +20,23 @@ class Account(TypedDict):
     """A provider account that the daemon can use."""
 
     account_id: str
-    kind: Literal["api_key"]
+    kind: Literal["api_key", "oauth"]
     slot: str
     audiences: list[str]
     """Its uses, by the Definitions in force: `route:main`."""
     status: Literal["ready", "not_ready"]
     reason: str | None
+    issuer: str | None
+    """The authorization server of an OAuth login, to which its tokens are bound."""
+    expires_at: str | None
+    """The end of its access token, which is renewed when it is used."""
+
+
+class AddAccount(TypedDict):
+    """A request to log in at an MCP server."""
+
+    server: str
+    """The server, whose file has auth: {oauth: …}."""
 
 
 class Agent(TypedDict):
@@ -46,7 +57,7 @@ class Agent(TypedDict):
     """The agent file that it was made from."""
     status: Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
     waiting_on: Literal["task", "agent", "timer", "approval", "question", "message", "worker"] | None
-    """The first thing that holds it, while it waits."""
+    """The first thing that holds it while it waits, or that it expects while it is idle (`task`, `agent`, `timer`)."""
     depth: int
     retention: str
     """`retain`, or `close_on_settle`."""
@@ -89,7 +100,8 @@ class AgentFailure(TypedDict):
 
 
 class AgentLimits(TypedDict):
-    """Limits of an agent that is spawned from the file; a request can only narrow them."""
+    """Limits of an agent that is spawned from the file, which a request can only narrow; and quotas of all agents
+    with the persona, which narrow those of kheish.yaml and also hold for the agents below."""
 
     turns: NotRequired[int | None]
     """Model turns of a run."""
@@ -101,6 +113,14 @@ class AgentLimits(TypedDict):
     """Input and output tokens of all its runs."""
     cost_usd: NotRequired[float | None]
     """US dollars of all its runs."""
+    depth: NotRequired[int | None]
+    """The deepest level at which it may spawn agents."""
+    live_per_parent: NotRequired[int | None]
+    """Children that have not settled."""
+    live_per_root: NotRequired[int | None]
+    """Agents of its tree that have not settled."""
+    spawns_per_run: NotRequired[int | None]
+    """Agents that a run spawns."""
 
 
 class AgentResult(TypedDict):
@@ -133,6 +153,36 @@ class AgentWorktree(TypedDict):
     """Its end: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
 
 
+class Agents(TypedDict):
+    """Quotas of agents that spawn agents."""
+
+    depth: NotRequired[int]
+    """Levels below an agent without a parent."""
+    live_per_parent: NotRequired[int]
+    """Children of an agent that have not settled."""
+    live_per_root: NotRequired[int]
+    """Agents of a tree that have not settled."""
+    spawns_per_run: NotRequired[int]
+    """Agents that a run spawns."""
+    live: NotRequired[int]
+    """Children in the whole daemon that have not settled."""
+    spawns_per_minute: NotRequired[int]
+    """Agents spawned in the whole daemon in a minute."""
+
+
+class Allow(TypedDict):
+    """Lists of what is accepted. An empty list accepts everything of its kind; `*` does so in words."""
+
+    senders: NotRequired[list[str]]
+    """Users of the platform; for http, values of `map.actor`."""
+    chats: NotRequired[list[str]]
+    """Channels of Slack, chats of Telegram, by id."""
+    teams: NotRequired[list[str]]
+    """Workspaces of Slack, by id."""
+    events: NotRequired[list[str]]
+    """Types of events, such as `app_mention` of Slack, or GitHub's `X-GitHub-Event`."""
+
+
 class Answer(TypedDict):
     """The selected options, and free text if it is permitted."""
 
@@ -147,8 +197,20 @@ class AnswerQuestion(TypedDict):
 
     answers: dict[str, Answer]
     """`{"q1": {"selected": ["a"], "text": null}}`"""
+    via: NotRequired[Literal["mcp", "mcp_tool", "acp", "agui"] | None]
+    """`mcp` for an answer that an MCP client brings; `mcp_tool` for one by its tool, which `mcp.approvals` of
+    kheish.yaml must permit."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
+
+
+class Api(TypedDict):
+    """Request limits of a caller (a token)."""
+
+    requests_per_second: NotRequired[int | None]
+    """Requests above the limit get 429; null: no limit."""
+    streams: NotRequired[int | None]
+    """Event streams open at a time; null: no limit."""
 
 
 class AppliedToolPolicy(TypedDict):
@@ -159,6 +221,19 @@ class AppliedToolPolicy(TypedDict):
     allow: list[str] | None
     """The permitted names; null: all."""
     deny: list[str]
+
+
+class ApplyStack(TypedDict):
+    """A stack to apply."""
+
+    managed_by: str
+    """The name of the stack, which labels its files."""
+    files: list[StackFile]
+    """All of its files."""
+    prune: NotRequired[bool]
+    """Also delete the files of this stack that are missing from the list."""
+    plan: NotRequired[str | None]
+    """The digest of the plan that was reviewed: if the state root changed since, nothing is applied (412)."""
 
 
 class Approval(TypedDict):
@@ -185,6 +260,16 @@ class Approval(TypedDict):
     remember: Json
 
 
+class ApprovalPolicy(TypedDict):
+    """The rules for answering approvals."""
+
+    expires: NotRequired[str | None]
+    """The time after which an unanswered approval is denied; null: never."""
+    required: NotRequired[int]
+    """The number of different persons who must allow a call. For 2, each needs a token that carries a person; an
+    answer by file proves none."""
+
+
 class Asked(TypedDict):
     """One of the items of a question."""
 
@@ -196,12 +281,87 @@ class Asked(TypedDict):
     free_text: bool
 
 
+class Asset(TypedDict):
+    """A stored file."""
+
+    asset_id: str
+    """`sha256:` and the digest of its content."""
+    name: str
+    media_type: str
+    """The type that its content shows; the claimed one where the content shows none."""
+    bytes: int
+    origin: AssetOrigin
+    created_at: str
+    created_by: str
+    status: Literal["pending", "ready"]
+    """`pending` until its text was derived, or could not be."""
+    derived: DerivedText | None
+    """The text that was derived from it."""
+    why: str | None
+    """The reason why there is no text."""
+    image: AssetImage | None
+    """The copy of an image that models get."""
+    preview: AssetImage | None
+    references: list[AssetUse]
+    """Its newest users."""
+    n: int
+
+
+class AssetCollection(TypedDict):
+    """The assets that nothing uses."""
+
+    dry_run: bool
+    items: list[CollectedAsset]
+    bytes: int
+    """Their size together."""
+
+
+class AssetImage(TypedDict):
+    """An image that was derived from an asset: upright, without metadata."""
+
+    name: str
+    sha256: str
+    bytes: int
+    media_type: str
+    width: int
+    height: int
+
+
 class AssetItem(TypedDict):
     """A stored file as a part of an input."""
 
     type: Literal["asset"]
     asset_id: str
     """The id of the file."""
+
+
+class AssetOrigin(TypedDict):
+    """The origin of an asset; of a tool's, its call."""
+
+    kind: Literal["upload", "tool", "connector", "observation"]
+    session_id: str | None
+    run_id: str | None
+    call_id: str | None
+    path: str | None
+    """The file in the workspace."""
+
+
+class AssetSettings(TypedDict):
+    """Stored files."""
+
+    max: NotRequired[str]
+    """Size of an asset."""
+
+
+class AssetUse(TypedDict):
+    """A user of an asset."""
+
+    kind: Literal["run", "message", "evidence", "tool_call", "fork", "channel", "channel_message", "observation"]
+    id: str
+    """The id of the run, message or evidence; of a call, `RUN/CALL`; of a channel, its name."""
+    session_id: str | None
+    run_id: str | None
+    at: str | None
 
 
 class AttachEvidence(TypedDict):
@@ -249,6 +409,17 @@ class AuditReport(TypedDict):
     """The public key that signed."""
     finding: Json | None
     """The first problem: code, message, seq."""
+    witnessed: int | None
+    """The highest entry that a witness has seen; null if none was compared (`kheish audit verify --witness`)."""
+
+
+class Auth(TypedDict):
+    """The credential for a URL: a bearer token from a slot, or OAuth."""
+
+    bearer: NotRequired[str | None]
+    """The slot of a bearer token, or `env:NAME`."""
+    oauth: NotRequired[OAuth | None]
+    """Login by OAuth; `{}` for the usual case."""
 
 
 class Backup(TypedDict):
@@ -265,6 +436,27 @@ class Backup(TypedDict):
     """The newest push that succeeded."""
     restored: bool
     """Whether this root was restored and has not taken over; such a root pushes nothing."""
+
+
+class BackupSettings(TypedDict):
+    """Remote to which the state root is pushed."""
+
+    remote: NotRequired[str | None]
+    """The name of a git remote; null pushes nothing."""
+    every: NotRequired[str | None]
+    """Interval between pushes; null pushes only by command."""
+    merge: NotRequired[Literal["safe", "all"]]
+    """Commits that others pushed: safe leaves changes of permissions, keys, work and destinations of prompts to be
+    pulled by hand; all merges all user files."""
+
+
+class BasePrompt(TypedDict):
+    """`instructions.md`: front matter, followed by the text. It begins the prompt of every run."""
+
+    mode: NotRequired[Literal["append", "replace"]]
+    """append: the text follows the built-in instructions; replace: it takes their place."""
+    body: NotRequired[str]
+    """The text below the front matter."""
 
 
 class Because(TypedDict):
@@ -296,6 +488,28 @@ class BlamedLine(TypedDict):
     """The first line of the commit's message."""
 
 
+class Board(TypedDict):
+    """The tasks of a project by status."""
+
+    project: str
+    title: str | None
+    state: str
+    counts: dict[str, int]
+    claimed: int
+    """The tasks in progress."""
+    columns: list[BoardColumn]
+
+
+class BoardColumn(TypedDict):
+    """The tasks with one status, newest first."""
+
+    status: str
+    count: int
+    items: list[Json]
+    next_cursor: str | None
+    """The cursor of the rest, for the list of tasks with this status."""
+
+
 class Body(TypedDict):
     """The base of all request bodies. Unknown fields are rejected."""
 
@@ -313,6 +527,15 @@ class Budget(TypedDict):
     """Input and output tokens."""
     cost_usd: NotRequired[float | None]
     """US dollars; the route needs a price."""
+
+
+class CallTool(TypedDict):
+    """A call of a tool without an agent."""
+
+    arguments: NotRequired[Json]
+    """The arguments of the tool."""
+    session: NotRequired[str | None]
+    """The session whose connection is used, for a server with `per: session`."""
 
 
 class CancelFlow(TypedDict):
@@ -378,12 +601,15 @@ class CancelledRun(TypedDict):
     pending_questions: list[str]
     waits_for: RunWait | None
     """The model server that it waits for."""
+    waiting_on: RunWaitingOn | None
     usage: RunTreeUsage
     output: str | None
     """The final text."""
     outputs: list[RunOutput]
     error: RunError | None
     flow: Json | None
+    project: NotRequired[str | None]
+    """The project that it works for."""
     stopped: StoppedWork
     """The work that the cancellation ended as well."""
 
@@ -399,11 +625,13 @@ class Capabilities(TypedDict):
     """Whether the model is given tools."""
     vision: NotRequired[bool]
     """Whether the model accepts images."""
+    transcription: NotRequired[bool]
+    """Whether the model writes the text of recordings (`/audio/transcriptions`)."""
 
 
 class CapabilityScope(TypedDict):
-    """The names visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny
-    wins. Null allows all."""
+    """The names visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers
+    (`mcp:github`); deny wins. Null allows all."""
 
     allow: NotRequired[list[str] | None]
     """Only these; an empty list allows nothing."""
@@ -424,6 +652,29 @@ class ChangeGoal(TypedDict):
     """`paused`: no further run starts; `active`: the pause ends."""
     reason: NotRequired[str | None]
     """The reason of a pause."""
+
+
+class ChangeProjectTask(TypedDict):
+    """Changes of a task; a field that is left out stays as it is. With `claim_id` they are those of its holder."""
+
+    title: NotRequired[str | None]
+    description: NotRequired[str | None]
+    assignee: NotRequired[str | None]
+    """Another member; null: none."""
+    blocked_by: NotRequired[list[str] | None]
+    """All tasks that come first, in place of those before."""
+    parent: NotRequired[str | None]
+    """Another task that it is a part of; null: none."""
+    status: NotRequired[Literal["pending", "blocked", "in_review", "completed", "failed", "cancelled"] | None]
+    """`pending` also unblocks it, rejects its result, and opens one that has ended again."""
+    block_kind: NotRequired[Literal["needs_input", "capability", "transient"] | None]
+    """With the status `blocked`: why (needs_input)."""
+    reason: NotRequired[str | None]
+    """With a status: the reason."""
+    output: NotRequired[str | None]
+    """With a status that ends it: the result."""
+    claim_id: NotRequired[str | None]
+    """The claim of its holder. Without it, a task with a holder can only be cancelled."""
 
 
 class ChangeTask(TypedDict):
@@ -447,6 +698,15 @@ class ChangeTask(TypedDict):
     """The caller's own data; 16 KiB at most."""
     output: NotRequired[str | None]
     """The result."""
+
+
+class ChangeThread(TypedDict):
+    """Changes of a thread; a field that is left out stays as it is."""
+
+    status: NotRequired[Literal["open", "resolved", "closed"] | None]
+    about: NotRequired[list[Thing] | None]
+    """The things that it is about, in place of those before: of this daemon (`run`, `session`, `flow`,
+    `project_task`, …), or of a kind of your own (`incident`)."""
 
 
 class ChangeWorktree(TypedDict):
@@ -486,6 +746,213 @@ class ChangedFile(TypedDict):
     """The reason why the diff is not the net one, or the file not current."""
 
 
+class ChannelAbout(TypedDict):
+    """A thing that a thread is about."""
+
+    kind: str
+    id: str
+
+
+class ChannelAuthor(TypedDict):
+    """The author of a message, stamped by the daemon. `member` is null for a guest: a token whose person is no
+    member."""
+
+    kind: Literal["human", "agent", "daemon", "schedule"]
+    member: str | None
+    name: str
+    session_id: str | None
+    via: str | None
+    """The token, run or schedule by which it was posted."""
+    person: str | None
+    """The person that the token named."""
+
+
+class ChannelDetails(TypedDict):
+    """A channel: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["active", "paused"]]
+    pause_reason: NotRequired[str | None]
+    """The reason of a pause; `loop_guard`: agents posted as much as they may in an hour."""
+    messages: NotRequired[int]
+    last_at: NotRequired[str | None]
+    """The time of the newest message."""
+
+
+class ChannelFile(TypedDict):
+    """A channel: a conversation of people and agents."""
+
+    title: NotRequired[str | None]
+    """The name shown to people."""
+    purpose: NotRequired[str | None]
+    """The purpose of the channel. Agents read it."""
+    members: NotRequired[list[MemberFile]]
+    """The people and agents of the channel."""
+    policy: NotRequired[ChannelPolicy]
+    default_participation: NotRequired[Literal["manual_only", "selected_only", "prefer_selected", "always_listen"]]
+    """The participation of agents that have none of their own. `manual_only`: when a person addresses them.
+    `selected_only`: also when an agent's mention does. `prefer_selected`: always, earlier if a tag matches.
+    `always_listen`: always."""
+    announce: NotRequired[list[Literal["task_completed", "schedule_result", "agent_result"]]]
+    """Events of members' sessions that the daemon proposes here."""
+    paused: NotRequired[bool]
+    """Whether no turns are granted. Messages are accepted, and answered later."""
+    assets: NotRequired[list[str]]
+    """Pinned assets, by id: the agents of the channel may read them, and they stay."""
+
+
+class ChannelMember(TypedDict):
+    """A member of a channel."""
+
+    member: str
+    kind: Literal["human", "agent"]
+    name: str
+    """The name in effect: the file's, else that of the agent."""
+    session: str | None
+    person: str | None
+    role: str | None
+    tags: list[str]
+    participation: Literal["manual_only", "selected_only", "prefer_selected", "always_listen"] | None
+    """The messages to which an agent speaks; null for a person."""
+    muted: bool
+
+
+class ChannelMembers(TypedDict):
+    """The members of a channel."""
+
+    items: list[ChannelMember]
+    next_cursor: str | None
+
+
+ChannelMessage = TypedDict(
+    "ChannelMessage",
+    {
+        "message_id": "str",
+        "channel": "str",
+        "thread": "str",
+        "reply_to": "str | None",
+        "from": "ChannelAuthor",
+        "addressed": "list[str]",
+        "text": "str",
+        "attachments": "list[str]",
+        "reactions": "list[ChannelReaction]",
+        "turn_id": "str | None",
+        "edited_at": "str | None",
+        "removed_at": "str | None",
+        "at": "str",
+        "tainted_by": "str | None",
+        "n": "int",
+    },
+)
+"""A message in a channel."""
+
+
+class ChannelPolicy(TypedDict):
+    """The rules of turns."""
+
+    speakers: NotRequired[int]
+    """The number of agents that speak at the same time."""
+    replies: NotRequired[int]
+    """The number of agents' messages to one message of a person; 0: agents never speak."""
+    cooldown: NotRequired[str]
+    """The time after an agent's message in which it gets no turn; `0s`: none."""
+    lease: NotRequired[str]
+    """The time of a turn. It is extended while its run lives and no other agent waits."""
+    agent_mentions: NotRequired[Literal["off", "spend"]]
+    """`spend`: an agent that another one mentions speaks next, within the same number of replies."""
+    posts_per_hour: NotRequired[int]
+    """The number of agents' messages in an hour. The next one would pause the channel."""
+
+
+class ChannelProposal(TypedDict):
+    """A proposal in a channel."""
+
+    proposal_id: str
+    channel: str
+    kind: Literal["topic", "event"]
+    thread: str | None
+    """The thread that it is for; null: a new one."""
+    dedupe_key: str
+    """Proposals with the same key are one."""
+    text: str
+    by: str
+    """The agent (`agent:agent_01…`), token or `daemon` that proposed it."""
+    at: str
+    expires_at: str | None
+    count: int
+    """The number of proposals with its key that it stands for; the text is that of the first."""
+    state: Literal["open", "accepted", "dismissed", "expired"]
+    message_id: str | None
+    """The message that it became, if it was accepted."""
+    ended_at: str | None
+    ended_by: str | None
+    tainted_by: str | None
+    digest: str
+    """The sha256 of what is posted if it is accepted; an acceptance may name it."""
+
+
+class ChannelReaction(TypedDict):
+    """The members and guests that reacted to a message with an emoji."""
+
+    emoji: str
+    by: list[str]
+
+
+class ChannelThread(TypedDict):
+    """A thread."""
+
+    thread: str
+    """The id of the thread: that of its first message."""
+    channel: str
+    title: str
+    """The beginning of the first message."""
+    status: str
+    """`open`, `resolved` or `closed`; a message of a person opens it again."""
+    about: list[ChannelAbout]
+    """The things that it is about."""
+    messages: int
+    opened_at: str
+    last_at: str | None
+    last_speaker: str | None
+    """The agent that spoke last."""
+    floor: Floor | None
+    """The turns that its newest message of a person opened; null if none are open."""
+    holders: list[str]
+    """The turns that have a lease."""
+
+
+class ChannelTurn(TypedDict):
+    """A turn of an agent in a thread."""
+
+    turn_id: str
+    channel: str
+    thread: str
+    member: str
+    session_id: str | None
+    run_id: str | None
+    """Its run; null while it is in the queue."""
+    state: Literal["queued", "granted", "passed", "posted", "silent", "expired"]
+    """`queued`: in the queue; `passed`: it was in the queue, and got no turn."""
+    granted_at: str | None
+    expires_at: str | None
+    """The end of the lease; it is extended while the run lives and no other agent waits."""
+    ended_at: str | None
+    replies_left: int
+    """The messages that agents may post, with this one, to the newest message of a person."""
+    rank: list[str]
+    """The reasons for its place."""
+    reason: str | None
+    """The reason of its end; of a place in the queue, what holds it up."""
+    reply: Reply | None
+    """Its message, which appears when the run ends."""
+
+
 class CheckPermission(TypedDict):
     """A tool call to evaluate. It is not executed."""
 
@@ -497,6 +964,17 @@ class CheckPermission(TypedDict):
     """The session whose mode, rules and workspace apply; without it, those of a new session."""
     session: NotRequired[str | None]
     """The same as `session_id`."""
+
+
+class ClaimProjectTask(TypedDict):
+    """A request to work on a task: by an outside holder, or by an agent that is a member."""
+
+    holder: NotRequired[str | None]
+    """The name of an outside holder, such as `ci-7`."""
+    agent: NotRequired[str | None]
+    """A member, its agent or its session: its claim ends with its present run, if it has one and `ttl` is left out."""
+    ttl: NotRequired[str | None]
+    """The time after which the claim lapses, unless its holder extends it (`5m`; `5s` to `24h`)."""
 
 
 class CloseAgent(TypedDict):
@@ -513,6 +991,24 @@ class Closed(TypedDict):
 
     closed: list[str]
     cancelled_runs: list[str]
+
+
+class CollectAssets(TypedDict):
+    """A collection of assets that nothing uses."""
+
+    dry_run: NotRequired[bool]
+    """Whether to list them only."""
+    older_than: NotRequired[float | str]
+    """Assets that were stored later stay: seconds, or a duration such as `1d`."""
+
+
+class CollectedAsset(TypedDict):
+    """An asset that nothing uses."""
+
+    asset_id: str
+    name: str
+    bytes: int
+    created_at: str
 
 
 class CommandCheck(TypedDict):
@@ -541,6 +1037,184 @@ class Commit(TypedDict):
     author: dict[str, str]
     time: int
     """Seconds since 1970."""
+
+
+class CommitSettings(TypedDict):
+    """Commits to git, which follow the log."""
+
+    every: NotRequired[str]
+    """The longest delay between an entry and its commit."""
+
+
+class CompleteProjectTask(TypedDict):
+    """The end of a task by its holder."""
+
+    claim_id: str
+    output: NotRequired[str | None]
+    """The result."""
+    status: NotRequired[Literal["completed", "in_review", "failed", "cancelled"]]
+    """`completed` becomes `in_review` where the project has `review: true`."""
+    reason: NotRequired[str | None]
+    """The reason of a failure."""
+
+
+class Concurrency(TypedDict):
+    """Number of concurrent runs."""
+
+    runs: NotRequired[int]
+    """Concurrent runs in the whole daemon."""
+    per_route: NotRequired[int | None]
+    """Concurrent runs on a route; null sets no separate limit."""
+
+
+class Condition(TypedDict):
+    """A permission rule without its decision."""
+
+    tool: str
+    """The tool, by its own name."""
+    match: NotRequired[str | None]
+    """The calls, as in permissions.yaml."""
+
+
+class Config(TypedDict):
+    """The settings of a daemon; all of them are optional."""
+
+    bind: NotRequired[str]
+    """Address of the API as HOST:PORT; port 0 selects a free one."""
+    allowed_hosts: NotRequired[list[str]]
+    """Host names that requests may carry, besides loopback and bind."""
+    workspace: NotRequired[str | None]
+    """The working folder of tools, for sessions that set none."""
+    workspaces: NotRequired[list[str]]
+    """Folders that a token of the role operator may choose as a session's workspace, with everything below them,
+    besides the daemon's own (paths or globs, `~` is the home folder); an admin may choose any."""
+    default_route: NotRequired[str | None]
+    """The route of sessions that set none."""
+    durability: NotRequired[Literal["fsync", "os"]]
+    """os does not wait for the disk: for benchmarks only."""
+    commit: NotRequired[CommitSettings]
+    edits: NotRequired[Edits]
+    concurrency: NotRequired[Concurrency]
+    limits: NotRequired[Limits]
+    """The upper limits of a run."""
+    sandbox: NotRequired[Sandbox]
+    git: NotRequired[Git]
+    """Author of the commits that commands make."""
+    network: NotRequired[Network]
+    api: NotRequired[Api]
+    """Request limits of a caller."""
+    agents: NotRequired[Agents]
+    recovery: NotRequired[Recovery]
+    """Treatment of an ambiguous call at a restart."""
+    backup: NotRequired[BackupSettings]
+    schedules: NotRequired[ScheduleSettings]
+    assets: NotRequired[AssetSettings]
+    goals: NotRequired[GoalSettings]
+    retention: NotRequired[Retention]
+    memory: NotRequired[Memory]
+    mcp: NotRequired[Mcp]
+    announce: NotRequired[list[ReplyTarget]]
+    """Outputs that get waiting approvals and questions, and failures of runs, unless the session or its project
+    names others."""
+    public_url: NotRequired[str | None]
+    """The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, its own address."""
+    skills: NotRequired[Skills]
+    debug: NotRequired[Literal["off", "redacted", "full"]]
+    """Capture of model calls and hooks."""
+    traces: NotRequired[TraceSettings]
+    """Traces of runs, sent by OTLP."""
+    shutdown_grace: NotRequired[str]
+    """The time for which tools may continue after SIGTERM."""
+
+
+class ConnectServer(TypedDict):
+    """A request to start a server."""
+
+    session: NotRequired[str | None]
+    """The session whose connection is started, for a server with `per: session`."""
+
+
+class ConnectorDetails(TypedDict):
+    """A connector: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["ready", "connecting", "connected", "failing", "not_ready", "disabled"]]
+    """ready: it waits for requests; connected: its loop fetches them."""
+    last_error: NotRequired[str | None]
+    """The reason why it fails, or is not ready."""
+    ingress: NotRequired[str | None]
+    """The path that takes its requests; null for a loop."""
+    received: NotRequired[int]
+    refused: NotRequired[int]
+    rejected: NotRequired[int]
+    """The requests without a valid proof since the daemon started; they have no receipts."""
+    last_at: NotRequired[str | None]
+    """The time of the newest receipt."""
+
+
+class ConnectorFile(TypedDict):
+    """A connector: an entrance for outside events."""
+
+    kind: str
+    """http, slack, telegram, or the name of an installed package's kind (entry point `kheish.connectors`)."""
+    title: NotRequired[str | None]
+    """The name shown to people."""
+    mode: NotRequired[Literal["socket", "http", "poll", "webhook"] | None]
+    """slack: socket (Socket Mode, the default) or http; telegram: poll (the default) or webhook."""
+    token: NotRequired[str | None]
+    """The slot of the bot's token."""
+    app_token: NotRequired[str | None]
+    """slack with Socket Mode: the slot of the app-level token (`xapp-…`)."""
+    verify: NotRequired[Verify | None]
+    """The proof of the sender. Without it, requests of http are accepted on loopback alone, and only with `serve
+    --allow-unauthenticated`."""
+    session: NotRequired[SessionPolicy | None]
+    """The session of the runs. slack: a session for each thread, telegram: for each chat and topic, where it is left
+    out."""
+    target: NotRequired[Target]
+    """The result of a request; a run, where it is left out."""
+    map: NotRequired[Picks]
+    """The parts of a JSON body."""
+    people: NotRequired[dict[str, str]]
+    """The persons behind the platform's users, `{U123: ann}`: only they may answer approvals and questions by a
+    button."""
+    allow: NotRequired[Allow]
+    """The senders, chats and events that are accepted."""
+    rate: NotRequired[str]
+    """The most requests, such as `10/s`, `600/m`, `1000/h`."""
+    max_bytes: NotRequired[str]
+    """The largest body."""
+    reply_targets: NotRequired[list[ReplyTarget]]
+    """The targets of outputs; slack and telegram answer in the conversation of the message."""
+    api_base: NotRequired[str | None]
+    """The address of the platform's API, for a server of your own."""
+    options: NotRequired[Json]
+    """The settings of an installed package's kind."""
+    disabled: NotRequired[bool]
+    """Whether it is switched off."""
+
+
+class CreateProjectTask(TypedDict):
+    """A task of a project."""
+
+    title: str
+    """The work, in one line."""
+    task_id: NotRequired[str | None]
+    """An id of your choice (a-z, 0-9, `.`, `_`, `-`), unique in the project; without it, one is generated."""
+    description: NotRequired[str | None]
+    """All that an agent needs for it."""
+    assignee: NotRequired[str | None]
+    """The member that is to do it."""
+    blocked_by: NotRequired[list[str]]
+    """The tasks that come first."""
+    parent: NotRequired[str | None]
+    """The task that it is a part of."""
 
 
 class CreateSession(TypedDict):
@@ -575,6 +1249,13 @@ class CreateSession(TypedDict):
     session."""
     credential_scope: NotRequired[CredentialScope | None]
     """The routes, connectors and accounts that its runs use. Changes need an idle session."""
+    project: NotRequired[str | None]
+    """The project that its runs work for: their cost counts there, and they see its memory."""
+    announce: NotRequired[list[Json] | None]
+    """The targets of announcements: waiting approvals and questions, and failed runs; without it, those of the
+    project, else of kheish.yaml."""
+    debug: NotRequired[Literal["off", "redacted", "full"] | None]
+    """The level of debug capture of its runs, instead of the daemon's."""
     session_id: NotRequired[str | None]
     """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
 
@@ -615,6 +1296,8 @@ class CreateToken(TypedDict):
     """The person behind it: approvals that need two persons count persons."""
     sessions: NotRequired[list[str]]
     """The only sessions that it may see (`*` matches anything); none: all."""
+    projects: NotRequired[list[str]]
+    """The only projects that it may see, with their sessions (`*` matches anything); none: no such limit."""
     expires: NotRequired[str | None]
     """The end of its validity, such as `30d` from now; without it, unlimited."""
 
@@ -627,6 +1310,22 @@ class CredentialScope(TypedDict):
     """Only these; an empty list allows nothing."""
     deny: NotRequired[list[str]]
     """Never these."""
+
+
+class DebugArtifact(TypedDict):
+    """A captured request, answer or exchange of a run."""
+
+    artifact_id: str
+    """Such as turn-0001-attempt-0001-model-request."""
+    sha256: str
+    """That of the content that a reader gets."""
+    bytes: int
+    original_bytes: int
+    """Its size before it was truncated."""
+    truncated: bool
+    encrypted: bool
+    """Whether it is stored encrypted (level full), so that only an admin may read it."""
+    at: str
 
 
 class DecideProposal(TypedDict):
@@ -685,6 +1384,70 @@ class DeletedSession(TypedDict):
     """A description of the data that remains in git's history."""
 
 
+class Delivery(TypedDict):
+    """A delivery of an output to a target."""
+
+    delivery_id: str
+    output_id: str
+    kind: str
+    """The kind of the output: message, answer, approval, …"""
+    run_id: str | None
+    session_id: str
+    target: Json
+    """The reply target: the name of the output, and the address there."""
+    state: str
+    """pending, delivering, retrying, delivered, held, dead_letter or resolved."""
+    attempts: int
+    parts_done: int
+    """The parts that have arrived; they are not sent again."""
+    parts: int | None
+    """The number of messages that the target gets; null before the first attempt."""
+    next_try_at: str | None
+    last_error: str | None
+    """The reason of the newest failure, of a hold, or of a settlement."""
+    unknown_end: bool
+    """Whether the end of some attempt is unknown, so that it may have arrived twice."""
+    created_at: str
+    delivered_at: str | None
+    ended_at: str | None
+    """The time since which the daemon does nothing more for it."""
+    receipt: str | None
+    """The platform's id of the newest message."""
+    content: str | None
+    """The text of an announcement; null for an output of the run."""
+    since: str
+    """The time from which it is given up after `give_up`: its creation, or the newest replay."""
+    is_unclear: bool
+    """Whether the end of the newest attempt is unknown."""
+    output: str
+    """The name of the output or connector."""
+    made: int
+    n: int
+
+
+class DerivedText(TypedDict):
+    """The text that was derived from an asset."""
+
+    converter: str
+    version: str
+    chars: int
+    why: str | None
+    """The reason why it is less than the whole text."""
+
+
+class EditChannelMessage(TypedDict):
+    """Another text for a message."""
+
+    text: str
+
+
+class Edits(TypedDict):
+    """Handling of users' edits."""
+
+    commit: NotRequired[Literal["auto", "manual"]]
+    """auto commits a valid edit within a second; manual leaves it to the user."""
+
+
 class EndSession(TypedDict):
     """A request to end a session."""
 
@@ -733,11 +1496,32 @@ class Explained(TypedDict):
     workspace: str
     isolation: str
     persona: str | None
+    skills: list[str] | None
+    """The only skills that it sees; null: all."""
     budget: Json | None
     capability_scope: list[Json]
     """The scopes that all hold."""
     credential_scope: list[Json]
     quotas: list[Quota]
+
+
+class ExportedFile(TypedDict):
+    """A file of a Definition."""
+
+    path: str
+    text: str | None
+    content_base64: str | None
+    """The content of a file that is not UTF-8."""
+    executable: bool
+    managed_by: str | None
+
+
+class ExtendProjectTask(TypedDict):
+    """A heartbeat of an outside holder."""
+
+    claim_id: str
+    ttl: NotRequired[str | None]
+    """The time from now (`5m`)."""
 
 
 class FieldChange(TypedDict):
@@ -800,6 +1584,8 @@ class Fire(TypedDict):
     ended_at: str | None
     made: int
     n: int
+    message_id: NotRequired[str | None]
+    """The message that it posted in a channel."""
 
 
 class FireCounts(TypedDict):
@@ -809,6 +1595,24 @@ class FireCounts(TypedDict):
     skipped: int
     settled: int
     failed: int
+
+
+class Floor(TypedDict):
+    """The turns that a message opened: `spoken` are the agents that replied to it, `replied` their messages,
+    `mentioned` those to whom an agent passed on, `granted` the turns of each agent. `leases` are the turns that
+    it granted: a message of an earlier one counts for the message that it answers."""
+
+    message_id: str
+    n: int
+    at: str
+    addressed: NotRequired[list[str]]
+    tagged: NotRequired[list[str]]
+    replied_to: NotRequired[str | None]
+    spoken: NotRequired[list[str]]
+    replied: NotRequired[int]
+    mentioned: NotRequired[list[str]]
+    granted: NotRequired[dict[str, int]]
+    leases: NotRequired[list[str]]
 
 
 class FlowAgent(TypedDict):
@@ -1030,7 +1834,38 @@ class FoundSession(TypedDict):
     path: str
     """Its folder in the state root."""
     last_n: int
+    project: NotRequired[str | None]
+    """The project that its runs work for."""
+    announce: list[Json]
+    """The targets of announcements: waiting approvals and questions, and failed runs."""
+    compaction_requested: NotRequired[bool]
+    """Whether the next run summarises the conversation first, because a user requested it."""
+    debug: NotRequired[Literal["off", "redacted", "full"] | None]
+    """The level of debug capture of its runs; null: the daemon's."""
     match: NotRequired[Found | None]
+
+
+class FromSlot(TypedDict):
+    """A secret value."""
+
+    slot: str
+    """A slot of the vault, or `env:NAME` for a variable of the daemon that is a secret."""
+
+
+class FromVariable(TypedDict):
+    """A variable of the daemon's environment."""
+
+    variable: str
+    """Its name. It is passed on as it is; a missing variable is left out."""
+
+
+class Git(TypedDict):
+    """Author of the commits that commands make in a workspace."""
+
+    name: NotRequired[str | None]
+    """The name; null uses git's user.name of the workspace, or of the daemon's user."""
+    email: NotRequired[str | None]
+    """The address; null uses git's user.email."""
 
 
 class Goal(TypedDict):
@@ -1098,6 +1933,13 @@ class GoalLimits(TypedDict):
     """The time in which its runs work: seconds, or a duration such as `2h`."""
 
 
+class GoalSettings(TypedDict):
+    """Goals of sessions."""
+
+    on_restart: NotRequired[Literal["continue", "pause"]]
+    """pause: a restart of the daemon pauses active goals. A restore from a backup always does."""
+
+
 class GoalUsage(TypedDict):
     """The usage of a goal: its own runs, the session's other runs while it is not paused, and their agents."""
 
@@ -1118,6 +1960,124 @@ class Grant(TypedDict):
     slot: str
     status: Literal["ready", "not_ready"]
     reason: str | None
+
+
+class HeldTask(TypedDict):
+    """A claim that was made or extended."""
+
+    claim_id: str
+    """The id that each later change by the holder has to name."""
+    attempt: int
+    by: str
+    run_id: str | None
+    """The run whose end ends the claim."""
+    expires_at: str | None
+    """The time at which it lapses; null for the claim of a run."""
+    project: str
+    task_id: str
+
+
+class HookDetails(TypedDict):
+    """A hook: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    trusted: NotRequired[bool]
+    """Whether it may run: it needs no trust, or a user has trusted its content."""
+    untrusted_because: NotRequired[str | None]
+    """The reason why it is not started."""
+    bound: NotRequired[list[str]]
+    """The files outside system folders that its trust covers."""
+    runs: NotRequired[int]
+    """Its invocations so far."""
+    failures: NotRequired[int]
+    """Those of them that gave no answer."""
+    last: NotRequired[Json | None]
+    """The newest invocation: `at`, `event`, `invocation_id`, `result`, `reason`, `duration_ms`."""
+
+
+HookFile = TypedDict(
+    "HookFile",
+    {
+        "title": "NotRequired[str]",
+        "events": "list[str]",
+        "matcher": "NotRequired[str]",
+        "if": "NotRequired[str | Condition | None]",
+        "command": "NotRequired[str | list[str] | None]",
+        "http": "NotRequired[HttpCall | None]",
+        "prompt": "NotRequired[PromptCall | None]",
+        "mcp_tool": "NotRequired[ToolCall | None]",
+        "env": "NotRequired[Json]",
+        "plugin_root": "NotRequired[str | None]",
+        "timeout": "NotRequired[str | None]",
+        "failure": "NotRequired[Literal['open', 'closed']]",
+        "retries": "NotRequired[int]",
+        "observe": "NotRequired[bool]",
+        "may_allow": "NotRequired[bool]",
+        "disabled": "NotRequired[bool]",
+    },
+)
+"""A hook: exactly one of `command`, `http`, `prompt` and `mcp_tool`."""
+
+
+class HookInvocation(TypedDict):
+    """A run of a hook."""
+
+    invocation_id: str
+    hook: str
+    event: str
+    executor: str
+    digest: str
+    status: str
+    """running, settled, or dead: it failed after all its attempts."""
+    made: int
+    n: int
+    invoked_at: str
+    settled_at: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    run_id: NotRequired[str | None]
+    input: NotRequired[Json | None]
+    """Its input, if it is no call of a run that waits for it."""
+    result: NotRequired[str | None]
+    """ok, blocked, failed or cancelled."""
+    attempts: NotRequired[int]
+    reason: NotRequired[str | None]
+    exit_code: NotRequired[int | None]
+    duration_ms: NotRequired[int]
+    detail: NotRequired[Json | None]
+
+
+class HookTrial(TypedDict):
+    """The outcome of a trial. It decides nothing."""
+
+    hook: str
+    event: str
+    matches: bool
+    """Whether its matcher means this input; it runs anyway."""
+    result: Literal["ok", "blocked", "failed"]
+    reason: str | None
+    answer: Json | None
+    """Its answer, as it was understood; null if it failed."""
+    input: Json
+    """The input that it got."""
+    invocation_id: str
+    duration_ms: int
+
+
+class HttpCall(TypedDict):
+    """A request (POST) with the input as its body."""
+
+    url: str
+    """The address; the rules of `network` in kheish.yaml apply."""
+    secret: NotRequired[str | None]
+    """The slot of the key that signs the request (Standard Webhooks)."""
+    headers: NotRequired[Json]
+    """More headers: a text, or `{slot: NAME}`."""
 
 
 class InFlight(TypedDict):
@@ -1175,6 +2135,19 @@ class Lease(TypedDict):
     expires_at: str
 
 
+class Limits(TypedDict):
+    """The widest limits of a run; a session or a request can only narrow them."""
+
+    turns: NotRequired[int]
+    """Model turns of a run."""
+    wall_time: NotRequired[str | None]
+    """Active time of a run; waiting for users does not count."""
+    tokens: NotRequired[int | None]
+    """Input and output tokens of a run."""
+    cost_usd: NotRequired[float | None]
+    """Cost of a run in US dollars."""
+
+
 class LogLine(TypedDict):
     """A line of the daemon's log; `text` may have several lines if a traceback follows."""
 
@@ -1191,6 +2164,19 @@ class LoginLink(TypedDict):
     path: str
     """The link, without the daemon's address in front."""
     expires_at: str
+
+
+class MakeProposal(TypedDict):
+    """A proposal. One with the key of an open proposal becomes part of it."""
+
+    kind: Literal["topic", "event"]
+    """`topic`: something to talk about; `event`: something happened."""
+    text: str
+    dedupe_key: str
+    thread: NotRequired[str | None]
+    """The thread that it is for; without it, it begins one."""
+    expires_at: NotRequired[str | None]
+    """Its end, an RFC 3339 time."""
 
 
 class ManifestLine(TypedDict):
@@ -1212,6 +2198,184 @@ class Marking(TypedDict):
     """Its path in the state root: `memory/shared/deploy.md`."""
     digest: NotRequired[str | None]
     """The sha256 of the reviewed content (a prefix is enough); other content is refused."""
+
+
+class Materialization(TypedDict):
+    """A run or a Flow that got an observation."""
+
+    session_id: str
+    run_id: str | None
+    flow_id: str | None
+    by: str
+    at: str
+
+
+class MaterializationTarget(TypedDict):
+    """The target: a run in a session, or a Flow."""
+
+    session: NotRequired[str | None]
+    """The session of the run."""
+    content: NotRequired[str | None]
+    """The task of the run; the observations follow it."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    metadata: NotRequired[Json | None]
+    """Data of your own for the run."""
+    flow: NotRequired[ObservedFlow | None]
+    """A Flow instead of a run; its first phases get the observations."""
+
+
+class MaterializeObservations(TypedDict):
+    """A request to give observations to a run or a Flow."""
+
+    select: Selection
+    """The choice of observations."""
+    to: MaterializationTarget
+    """The target."""
+    fail_when_empty: NotRequired[bool]
+    """Whether an empty selection is refused (409 `no_observations`); otherwise the run learns that it is empty."""
+    idempotency_key: NotRequired[str | None]
+    """The same key starts once. It may also be sent as the header Idempotency-Key."""
+
+
+class Materialized(TypedDict):
+    """The run or the Flow that was started, with the observations that it got."""
+
+    run_id: str | None
+    flow_id: str | None
+    session_id: str
+    observation_ids: list[str]
+    left_out: int
+    """The number of them that do not fit into the prompt: the oldest. Texts that are derived are not counted."""
+
+
+class Mcp(TypedDict):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: NotRequired[Literal["off", "tool"]]
+    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
+    off: only users may, in a form that the client shows."""
+    client_metadata_url: NotRequired[str | None]
+    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
+    the daemon registers itself where it can."""
+
+
+class McpLogin(TypedDict):
+    """A login at an MCP server."""
+
+    server: str
+    status: Literal["waiting", "done", "failed"]
+    url: str | None
+    """The page to open in a browser, while it waits."""
+    expires_at: str | None
+    """The end of the wait."""
+    reason: str | None
+    """The reason of a failure."""
+
+
+class McpServer(TypedDict):
+    """An MCP server: exactly one of `command` (stdio) and `url` (streamable HTTP)."""
+
+    command: NotRequired[str | None]
+    """The program, by its name or its absolute path; it is started without a shell."""
+    args: NotRequired[list[str]]
+    """Its arguments."""
+    env: NotRequired[Json]
+    """Its variables, beside PATH, HOME and LANG: a text, `{slot: NAME}` for a secret, or `{variable: NAME}` for one
+    of the daemon's."""
+    cwd: NotRequired[str | None]
+    """Its working folder, absolute or with `~`; without it, the session's workspace for `per: session`, else a
+    folder of its own."""
+    sandbox: NotRequired[ServerSandbox | Literal["off"] | None]
+    """The confinement of a command: `{network: true, writable: [~/.npm]}`, or `off`. It must be written. An
+    unconfined server is like an unconfined shell."""
+    url: NotRequired[str | None]
+    """The endpoint of a server over streamable HTTP."""
+    headers: NotRequired[Json]
+    """More headers of each request: a text, or `{slot: NAME}`."""
+    auth: NotRequired[Auth | None]
+    """The credential for `url`."""
+    tools: NotRequired[list[str]]
+    """The tools to offer, as globs over the server's own names."""
+    trust_annotations: NotRequired[bool]
+    """Whether the server's own word about its tools holds (`readOnlyHint` makes a tool one that reads). Without it,
+    each of its tools counts as one with effects."""
+    protocol: NotRequired[Literal["auto", "legacy", "modern"]]
+    """legacy: versions up to 2025-11-25, by a handshake; modern: 2026-07-28, without. auto finds out, and remembers."""
+    per: NotRequired[Literal["daemon", "session"]]
+    """Whether all sessions share a connection (and its process), or each session has its own."""
+    timeout: NotRequired[str]
+    """The time for each call; progress that a server reports restarts it."""
+    start_timeout: NotRequired[str]
+    """The time for which a run waits for the server to start."""
+    max_message: NotRequired[str]
+    """The largest message that is read; a larger one closes the connection."""
+    disabled: NotRequired[bool]
+    """Whether it is switched off."""
+
+
+class McpServerDetails(TypedDict):
+    """An MCP server: the fields of its file, and the following. `tools` has the tools that it lists, instead of the
+    file's globs."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["idle", "starting", "ready", "failing", "untrusted", "disabled"]]
+    """idle: it starts when a run needs it."""
+    negotiated: NotRequired[Negotiated | None]
+    tools: NotRequired[list[McpTool]]
+    """The tools as last listed; empty before its first start."""
+    select: NotRequired[list[str]]
+    """The globs of the file (`tools`)."""
+    last_error: NotRequired[str | None]
+    """The reason why it fails, or does not start."""
+
+
+class McpTool(TypedDict):
+    """A tool of a server."""
+
+    name: str
+    """The name that models see."""
+    true_name: str
+    """The name that rules and scopes match: `mcp__<server>__<tool>`."""
+    effect: Literal["read", "write", "effect", "coordination"]
+    problem: str | None
+    """The reason why it is left out, or why its annotations do not count."""
+
+
+class MemberFile(TypedDict):
+    """A member: the person of a token, or the agent of a session."""
+
+    member: str
+    """The id of the member in this channel; `@id` addresses it."""
+    kind: Literal["human", "agent"]
+    """`human`: a person with a token; `agent`: the agent of a session."""
+    session: NotRequired[str | None]
+    """Of an agent: its session, in which its turns run."""
+    person: NotRequired[str | None]
+    """Of a human: the person that their tokens name."""
+    name: NotRequired[str | None]
+    """The name shown to others; `@name` addresses it too. Without it: the persona's name of an agent, or the id."""
+    role: NotRequired[str | None]
+    """The part of the member in the channel, in a few words. Agents read it."""
+    tags: NotRequired[list[str]]
+    """Subjects of the member. A message with such a word is for it, if its participation is `prefer_selected`."""
+    participation: NotRequired[Literal["manual_only", "selected_only", "prefer_selected", "always_listen"] | None]
+    """The messages to which an agent speaks; without it, `default_participation`."""
+    muted: NotRequired[bool]
+    """Whether an agent gets no turns."""
+
+
+class Memory(TypedDict):
+    """Memory across runs."""
+
+    run_records: NotRequired[Literal["on", "off"]]
+    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class MemoryFile(TypedDict):
@@ -1286,6 +2450,22 @@ class Moment(TypedDict):
     """Its newest event."""
 
 
+class Negotiated(TypedDict):
+    """The protocol that both sides speak."""
+
+    version: str
+    era: Literal["legacy", "modern"]
+    server: str | None
+    """The server's name and version, by its own word."""
+
+
+class Network(TypedDict):
+    """Addresses that the network guard permits."""
+
+    allow: NotRequired[list[str]]
+    """Private hosts or networks that agents may reach."""
+
+
 class NewSession(TypedDict):
     """The settings of the session that each fire creates."""
 
@@ -1313,6 +2493,30 @@ class NewSession(TypedDict):
     """The routes, connectors and accounts that its runs use."""
 
 
+class NewSourceToken(TypedDict):
+    """The new upload token of a source."""
+
+    source: str
+    name: str
+    """The name to which its uploads are attributed."""
+    role: str
+    token: str
+    """Its text, shown only here."""
+    previous_until: str | None
+    """The end of the token before it."""
+
+
+class NewTask(TypedDict):
+    """The task that each fire creates in its project, and starts."""
+
+    title: str
+    """The work, in one line."""
+    description: NotRequired[str | None]
+    """All that an agent needs for it."""
+    assignee: str
+    """The member that works on it: a session or an agent."""
+
+
 class NewToken(TypedDict):
     """A new token."""
 
@@ -1320,6 +2524,7 @@ class NewToken(TypedDict):
     role: str
     person: str | None
     sessions: list[str]
+    projects: list[str]
     created_at: str
     created_by: str
     expires_at: str | None
@@ -1343,12 +2548,177 @@ class NextTimes(TypedDict):
     next_cursor: str | None
 
 
+class OAuth(TypedDict):
+    """Login by OAuth 2.1; `kheish mcp login SERVER` starts it. Everything is optional: servers announce it."""
+
+    scopes: NotRequired[list[str]]
+    """The scopes to ask for; without them, those that the server asks for."""
+    client_id: NotRequired[str | None]
+    """The id of a client that was registered by hand."""
+    client_secret: NotRequired[str | None]
+    """The slot of its secret, if it has one."""
+    issuer: NotRequired[str | None]
+    """The only issuer to log in at; without it, the first of those that the server names."""
+
+
+class Observation(TypedDict):
+    """A captured record from an outside source."""
+
+    observation_id: str
+    source: str
+    kind: Literal["text", "log", "json", "image", "audio", "html"]
+    captured_at: str
+    received_at: str
+    received_by: str
+    stream: str | None
+    sequence: int | None
+    group: str | None
+    asset_id: str | None
+    """The asset that has its content."""
+    media_type: str | None
+    bytes: int
+    text: str | None
+    """Its text, or the text that was derived from it; in a list, its beginning."""
+    truncated: bool
+    """Whether `text` is its beginning only."""
+    metadata: Json
+    state: Literal["retained", "purged"]
+    """`purged`: the content is gone, and the record stays."""
+    why: str | None
+    """The reason why a kept content has no text here."""
+    materializations: list[Materialization]
+    """The newest runs and Flows that got it."""
+    number: int
+    """Its place in the source, from 1."""
+    n: int
+
+
+class ObservationItem(TypedDict):
+    """An observation to store."""
+
+    kind: NotRequired[Literal["text", "log", "json", "image", "audio", "html"] | None]
+    """Its kind; without it, the first of the source."""
+    text: NotRequired[str | None]
+    """Its content as text."""
+    content_base64: NotRequired[str | None]
+    """Its content in Base64, instead of `text`."""
+    captured_at: NotRequired[str | None]
+    """The time of its capture, with an offset; without it, now."""
+    stream: NotRequired[str | None]
+    """The stream that it is a part of, such as a file or a camera."""
+    sequence: NotRequired[int | None]
+    """Its number in the stream, as its sender counts."""
+    group: NotRequired[str | None]
+    """A name that it shares with others."""
+    metadata: NotRequired[Json]
+    """Data of the sender."""
+
+
+class ObservationsStart(TypedDict):
+    """Observations, chosen at the time of each fire, and what gets them."""
+
+    select: Selection
+    """The choice of observations; a duration in `since` counts back from the fire."""
+    to: ObservationsTarget
+    """The target."""
+    fail_when_empty: NotRequired[bool]
+    """Whether a fire without observations fails; otherwise the run learns that there are none."""
+
+
+class ObservationsTarget(TypedDict):
+    """The target of observations: a run in a session or in a new one, or a Flow."""
+
+    session: NotRequired[str | None]
+    """The session of the runs; it is created if it is missing."""
+    new_session: NotRequired[NewSession | None]
+    """The settings of a session of its own for each run; `{}` for the defaults."""
+    content: NotRequired[str | None]
+    """The task of each run; the observations follow it."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    metadata: NotRequired[Json]
+    """Data of your own."""
+    flow: NotRequired[FlowStart | None]
+    """A Flow instead of a run; its first phases get the observations."""
+
+
+class ObservedFlow(TypedDict):
+    """The Flow to start."""
+
+    playbook: str
+    """The Playbook; also `id@version`."""
+    version: NotRequired[str | None]
+    """The version; without it, the active one."""
+    inputs: NotRequired[Json]
+    """The values of the Playbook's `inputs`."""
+    session_id: NotRequired[str | None]
+    """The session that it runs in; without it, a new session is created."""
+
+
 class Option(TypedDict):
     """A choice."""
 
     id: str
     label: str
     description: str | None
+
+
+class OutputDetails(TypedDict):
+    """An output: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["ready", "not_ready", "untrusted", "off", "failing", "disabled"]]
+    """failing: nothing can be sent, such as with a kind that is not installed; off: its receiver switched it off."""
+    last_error: NotRequired[str | None]
+    """The reason why nothing is sent."""
+    trusted: NotRequired[bool]
+    """Whether it may run: it has no command, or a user has trusted its content."""
+    off_because: NotRequired[str | None]
+    """The reason why its receiver switched it off (410); null if it is on."""
+    open_deliveries: NotRequired[int]
+    """Its deliveries that are sent or wait; 10,000 stands for more."""
+    stuck_deliveries: NotRequired[int]
+    """Its deliveries that need a user: dead letters, and held ones."""
+
+
+OutputFile = TypedDict(
+    "OutputFile",
+    {
+        "title": "NotRequired[str]",
+        "kind": "str",
+        "url": "NotRequired[str | None]",
+        "secret": "NotRequired[str | None]",  # nosec B105
+        "headers": "NotRequired[Json]",
+        "token": "NotRequired[str | None]",  # nosec B105
+        "api_base": "NotRequired[str | None]",
+        "channel": "NotRequired[str | None]",
+        "chat": "NotRequired[int | str | None]",
+        "topic": "NotRequired[int | None]",
+        "format": "NotRequired[Literal['rich', 'html', 'plain'] | None]",
+        "host": "NotRequired[str | None]",
+        "port": "NotRequired[int | None]",
+        "security": "NotRequired[Literal['tls', 'starttls', 'none'] | None]",
+        "user": "NotRequired[str | None]",
+        "password": "NotRequired[str | None]",  # nosec B105
+        "from": "NotRequired[str | None]",
+        "to": "NotRequired[list[str] | str | None]",
+        "command": "NotRequired[str | list[str] | None]",
+        "options": "NotRequired[Json]",
+        "slots": "NotRequired[Json]",
+        "timeout": "NotRequired[str]",
+        "retry": "NotRequired[RetryPolicy]",
+        "order": "NotRequired[Literal['strict', 'skip'] | None]",
+        "on_unknown": "NotRequired[Literal['retry', 'hold'] | None]",
+        "disabled": "NotRequired[bool]",
+    },
+)
+"""A sink; the fields besides `kind` are those of its kind, and the four for all of them."""
 
 
 class OutputRequired(TypedDict):
@@ -1358,6 +2728,19 @@ class OutputRequired(TypedDict):
     """A JSON Schema (2020-12, or what its `$schema` names)."""
 
 
+class OutputTrial(TypedDict):
+    """The outcome of a test."""
+
+    output: str
+    target: Json
+    ok: bool
+    error: str | None
+    """The reason why it did not arrive."""
+    receipt: str | None
+    """The platform's id of the message."""
+    duration_ms: int
+
+
 class Paused(TypedDict):
     """The paused parts of the daemon."""
 
@@ -1365,9 +2748,24 @@ class Paused(TypedDict):
     routes: list[str]
 
 
+class PermissionsFile(TypedDict):
+    """`permissions.yaml`: the calls that agents may make without asking."""
+
+    mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"]]
+    """The decision if no rule matches: default (reading and coordination are allowed, the rest asks), accept_edits
+    (file edits are allowed, too), plan (only reading and coordination), dont_ask (a call that would ask is
+    denied), bypass (a call that would ask is allowed; needs `kheish serve --allow-bypass`)."""
+    rules: NotRequired[list[Rule]]
+    """The rules; their order does not matter."""
+    taint: NotRequired[Literal["off", "ask"]]
+    """ask: after untrusted network content in a run, tools with effects ask even if a rule allows them."""
+    approvals: NotRequired[ApprovalPolicy]
+    """The expiry of approvals, and the number of persons that they require."""
+
+
 class Persona(TypedDict):
     """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields
-    after `metadata` apply to spawned agents only."""
+    after `metadata` apply to spawned agents only, except for the quotas among its limits."""
 
     display_name: NotRequired[str | None]
     """The name shown to users; the default is its id."""
@@ -1394,7 +2792,7 @@ class Persona(TypedDict):
     limits: NotRequired[AgentLimits | None]
     """The widest limits of the agent."""
     skills: NotRequired[list[str] | None]
-    """The skills of the agent."""
+    """The only skills of the agent; null: its parent's."""
     isolation: NotRequired[Literal["shared", "worktree"] | None]
     """`worktree` gives the agent a git worktree of its own."""
     context: NotRequired[str | None]
@@ -1430,6 +2828,32 @@ class Phase(TypedDict):
     """Whether the Flow fails with the phase."""
     timeout: NotRequired[str | None]
     """The time limit of one attempt, such as `30m`."""
+
+
+class Picks(TypedDict):
+    """JMESPath expressions that pick parts of a JSON body. For http only."""
+
+    content: NotRequired[str | None]
+    """The text of the input; without it, the whole body. A value that is no text is written as JSON."""
+    actor: NotRequired[str | None]
+    """The sender, for `allow.senders`, `people` and the run's metadata."""
+    key: NotRequired[str | None]
+    """A value for the session's key, as `{key}` in its template."""
+    idempotency: NotRequired[str | None]
+    """The id of the event; without it, the one of the scheme, or the header Idempotency-Key."""
+    metadata: NotRequired[str | None]
+    """An object for the run's metadata."""
+
+
+class PlanStack(TypedDict):
+    """A stack to plan."""
+
+    managed_by: str
+    """The name of the stack, which labels its files."""
+    files: list[StackFile]
+    """All of its files."""
+    prune: NotRequired[bool]
+    """Also delete the files of this stack that are missing from the list."""
 
 
 class Playbook(TypedDict):
@@ -1473,6 +2897,23 @@ class PlaybookDiff(TypedDict):
     fields: list[FieldChange]
     text: str
     """The same as a unified diff of the files."""
+
+
+class PostChannelMessage(TypedDict):
+    """A message for a channel. It is yours: the member whose person your token names, else a guest."""
+
+    text: str
+    """The text, of 16 KiB at most; `@name` and `@member-id` address members."""
+    addressed: NotRequired[list[str]]
+    """Members that it is for, by id or name, in this order."""
+    thread: NotRequired[str | None]
+    """The thread that it continues; without it and `reply_to`, it begins one."""
+    reply_to: NotRequired[str | None]
+    """The message that it replies to, in the same thread."""
+    attachments: NotRequired[list[str]]
+    """Ids of assets."""
+    message_id: NotRequired[str | None]
+    """An id of your own; the same message is posted once. Idempotency-Key has the same effect."""
 
 
 class PostMessage(TypedDict):
@@ -1548,12 +2989,215 @@ class Price(TypedDict):
     """Per million prompt tokens from the provider's cache; the default is the price of other prompt tokens."""
 
 
+class ProjectChannel(TypedDict):
+    """A channel of the project."""
+
+    channel: str
+    """The channel's id."""
+    role: NotRequired[str | None]
+    """The purpose of the channel."""
+    default: NotRequired[bool]
+    """Whether the threads of tasks are opened here; one channel at most."""
+    mirror: NotRequired[bool]
+    """Whether the members of the project are members of the channel, too."""
+
+
+class ProjectChannelLink(TypedDict):
+    """A channel that a project links."""
+
+    channel: str
+    role: str | None
+    default: bool
+    """Whether the threads of tasks are opened there."""
+    mirror: bool
+    """Whether the members of the project are members of the channel, too."""
+
+
+class ProjectDetails(TypedDict):
+    """A project: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["active", "paused", "completed", "archived"]]
+    """Whether tasks are started and claimed."""
+    reason: NotRequired[str | None]
+    """The reason of a pause."""
+    counts: NotRequired[dict[str, int]]
+    """The tasks by status."""
+    owners: NotRequired[dict[str, int]]
+    """The open tasks by member."""
+    claimed: NotRequired[int]
+    """The tasks in progress."""
+
+
+class ProjectFile(TypedDict):
+    """A project: members, linked channels, and tasks over many sessions."""
+
+    title: NotRequired[str | None]
+    """The name shown to people."""
+    description: NotRequired[str | None]
+    """The purpose of the project."""
+    state: NotRequired[Literal["active", "paused", "completed", "archived"]]
+    """Whether tasks are started and claimed. `pause`, `resume` and `archive` apply until this line is changed."""
+    members: NotRequired[list[ProjectMember]]
+    """The members. One that owns open tasks cannot be removed."""
+    channels: NotRequired[list[ProjectChannel]]
+    """The linked channels."""
+    review: NotRequired[bool]
+    """Whether a person accepts each result: a completed task is `in_review` first."""
+    max_claims: NotRequired[int | None]
+    """The number of tasks that are worked on at a time; without it, unlimited."""
+    agents: NotRequired[ProjectQuotas]
+    """Quotas of the agents that work for the project, narrower than those of kheish.yaml."""
+    announce: NotRequired[list[ReplyTarget]]
+    """The targets of announcements of its sessions: waiting approvals and questions, and failed runs."""
+
+
+class ProjectMember(TypedDict):
+    """A member: a person, a session, or an agent by its session."""
+
+    member: str
+    """The id of the member in this project: tasks are assigned to it."""
+    kind: Literal["human", "session", "agent"]
+    """`human`: a token's person; `session`, `agent`: the agent of a session."""
+    person: NotRequired[str | None]
+    """With `human`: the person; without it, the member's id."""
+    session: NotRequired[str | None]
+    """With `session` or `agent`: the session; without it, the member's id."""
+    role: NotRequired[str | None]
+    """The part of the member in the project, for people and agents."""
+    tags: NotRequired[list[str]]
+    """Words of your own."""
+
+
+class ProjectMemberDetails(TypedDict):
+    """A member of a project, with what it owns."""
+
+    member: str
+    kind: str
+    person: str | None
+    session: str | None
+    role: str | None
+    tags: list[str]
+    open_tasks: int
+    """The open tasks that it is assigned to, or works on."""
+
+
+class ProjectQuotas(TypedDict):
+    """Quotas of agents that work for the project. They narrow those of kheish.yaml."""
+
+    depth: NotRequired[int | None]
+    """Levels below an agent without a parent."""
+    live_per_parent: NotRequired[int | None]
+    """Children of an agent that have not settled."""
+    live_per_root: NotRequired[int | None]
+    """Agents of a tree that have not settled."""
+    spawns_per_run: NotRequired[int | None]
+    """Agents that a run spawns."""
+
+
+class ProjectTask(TypedDict):
+    """A task of a project."""
+
+    task_id: str
+    project: str
+    title: str
+    description: str
+    status: Literal["pending", "in_progress", "blocked", "in_review", "completed", "failed", "cancelled", "deleted"]
+    """`deleted` occurs only in the Record of a task that was deleted."""
+    assignee: str | None
+    """The member that is to do it."""
+    claim: ProjectTaskClaim | None
+    blocked_by: list[str]
+    """The tasks that come first."""
+    block_kind: Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    parent: str | None
+    thread: str | None
+    """Its thread in the project's default channel."""
+    run_id: str | None
+    """Its newest run."""
+    output: str | None
+    result_by: str | None
+    """The caller or agent that gave the result that is, or was, in review: another one accepts it."""
+    accepted_by: str | None
+    """The caller that accepted the result."""
+    waits_for: list[str]
+    """The tasks in `blocked_by` that are not completed."""
+    failed: list[str]
+    """The tasks in `blocked_by` that failed or were cancelled."""
+    blocks: list[str]
+    """The tasks that wait for it."""
+    attempt: int
+    """The number of the present claim, or of the next one."""
+    failures: int
+    """Attempts of runs that came to nothing, since it was unblocked."""
+    delays: int
+    """Attempts that a limit of a provider stopped, since it was unblocked."""
+    reason: str | None
+    """The reason of a block, a release, a rejection, or the end; of a task in progress, that of the attempt before."""
+    retry_at: str | None
+    """The time from which a task that a limit of a provider stopped can be claimed."""
+    restarts: bool
+    """Whether the daemon starts it again at `retry_at`."""
+    question_id: str | None
+    """The question that asks a person how to continue."""
+    session_id: str | None
+    """The session of its newest run."""
+    created_at: str
+    created_by: str
+    ended_at: str | None
+    barred_until: str | None
+    tainted_by: str | None
+    """The tool that brought untrusted content to the agent that wrote its text."""
+    lapsed: bool
+    """Whether the time of its claim is over, so that it can be claimed."""
+    path: str
+    """Its Record."""
+
+
+class ProjectTaskClaim(TypedDict):
+    """The claim on a task."""
+
+    claim_id: str
+    by: str
+    """The member that holds it, or the name of an outside holder."""
+    run_id: str | None
+    """The run whose end ends the claim; null for an outside holder."""
+    attempt: int
+    expires_at: str | None
+    """The time at which it lapses, unless its holder extends it; null for a run's claim."""
+    claimed_at: str
+    session_id: str | None
+    started: bool
+    """Whether the daemon started the run for the task."""
+    member: bool
+    """Whether `by` is a member."""
+    made_by: str | None
+    """The caller or agent that claimed it."""
+
+
 class PromoteMemory(TypedDict):
     """A memory file that becomes the draft of a skill."""
 
     path: str
     skill: str
     """The name of the skill."""
+
+
+class PromptCall(TypedDict):
+    """A question to a model, which answers `{"ok": true}`, or `{"ok": false, "reason": "…"}`."""
+
+    text: str
+    """The question; `$ARGUMENTS` stands for the input, which otherwise follows it."""
+    route: NotRequired[str | None]
+    """The route; without it, the run's own."""
+    model: NotRequired[str | None]
+    """The model, if it is not that of the route."""
 
 
 class PublishPlaybook(TypedDict):
@@ -1600,7 +3244,8 @@ class Question(TypedDict):
     run_id: str
     status: Literal["pending", "answered", "declined", "expired", "cancelled"]
     purpose: NotRequired[str]
-    """`tool`; `ambiguous`: the daemon asks what happened to a call; `goal`: how to continue with the session's goal."""
+    """`tool`; `ambiguous`: the daemon asks what happened to a call; `goal`, `project_task`: how to continue with the
+    session's goal, or with a task of a project; `elicitation`: an MCP server asks."""
     questions: list[Asked]
     asked_at: str
     expires_at: str | None
@@ -1629,6 +3274,13 @@ class Quotas(TypedDict):
     """The settings `agents` of kheish.yaml."""
 
 
+class React(TypedDict):
+    """A reaction."""
+
+    emoji: str
+    """An emoji, or its name between colons, such as `:thumbs_up:`."""
+
+
 class RecalledFile(TypedDict):
     """A memory file as a session's next prompt treats it."""
 
@@ -1639,6 +3291,53 @@ class RecalledFile(TypedDict):
     origin: Literal["person", "agent"]
     tokens: int
     """The estimated tokens of a text that is shown whole, or that did not fit."""
+
+
+class Receipt(TypedDict):
+    """A request of a connector, and what it led to."""
+
+    receipt_id: str
+    connector: str
+    state: Literal["accepted", "refused"]
+    what: str
+    """message, edit, event, command."""
+    keys: list[str]
+    """The idempotency keys; a later request with one of them is a duplicate."""
+    sender: str | None
+    """The platform's user, or the value of `map.actor`."""
+    person: str | None
+    """The person behind the sender, by the connector's `people`."""
+    session_id: str | None
+    run_id: str | None
+    """The run that it started."""
+    flow_id: str | None
+    """The Flow that it started."""
+    message_id: str | None
+    """The message that it became in a channel."""
+    binding: str | None
+    """The key that led to the session."""
+    place: Json
+    """The place that it came from: channel and thread, chat and topic."""
+    reason: str | None
+    """The reason why it was refused."""
+    at: str
+    made: int
+    n: int
+
+
+class ReceivedObservations(TypedDict):
+    """Observations that were stored."""
+
+    items: list[Observation]
+    duplicate: bool
+    """Whether the same key stored them before."""
+
+
+class Recovery(TypedDict):
+    """Treatment of a call that may or may not have happened before a restart."""
+
+    ambiguous: NotRequired[Literal["ask", "fail", "retry"]]
+    """ask asks the user, fail fails the run, retry repeats the call."""
 
 
 class RefusedCall(TypedDict):
@@ -1680,6 +3379,92 @@ class ReleasePlaybook(TypedDict):
     """With revoked: also cancel its running Flows."""
 
 
+class ReleaseProjectTask(TypedDict):
+    """The end of work without a result."""
+
+    claim_id: str
+    reason: NotRequired[str | None]
+    """The reason, which the next holder sees."""
+
+
+class ReplayDeliveries(TypedDict):
+    """A request to send several deliveries again: all that fit, the oldest last, 1000 at most."""
+
+    state: NotRequired[Literal["dead_letter", "held"]]
+    """The state of the deliveries."""
+    output: NotRequired[str | None]
+    """Only those to the output or connector with this name."""
+    session: NotRequired[str | None]
+    """Only those of this session."""
+    dry_run: NotRequired[bool]
+    """Only report which would be sent."""
+
+
+class ReplayDelivery(TypedDict):
+    """A request to send a dead letter, or a held delivery, again."""
+
+    dry_run: NotRequired[bool]
+    """Only report whether it would be sent."""
+
+
+class ReplayedDeliveries(TypedDict):
+    """The outcome of a replay."""
+
+    dry_run: bool
+    replayed: int
+    """The number that is sent, or would be."""
+    refused: int
+    items: list[ReplayedDelivery]
+    more: bool
+    """Whether there are further deliveries that fit."""
+
+
+class ReplayedDelivery(TypedDict):
+    """A delivery that is sent again, or the reason why it is not."""
+
+    delivery_id: str
+    session_id: str
+    output: str
+    reason: str | None
+    """The reason why it is not sent; null if it is."""
+
+
+class Reply(TypedDict):
+    """The message of a turn before it appears."""
+
+    message_id: str
+    text: str
+    reply_to: NotRequired[str | None]
+    replied_to: NotRequired[str | None]
+    attachments: NotRequired[list[str]]
+    tainted_by: NotRequired[str | None]
+
+
+class ReplyTarget(TypedDict):
+    """An output or a connector by its name, with the address there; each kind has some of the fields."""
+
+    output: str
+    """The name."""
+    url: NotRequired[str | None]
+    """http: the address."""
+    channel: NotRequired[str | None]
+    """slack: the channel's id."""
+    thread_ts: NotRequired[str | None]
+    """slack: the thread."""
+    chat: NotRequired[int | str | None]
+    """telegram: the chat."""
+    topic: NotRequired[int | None]
+    """telegram: the topic of the chat."""
+    to: NotRequired[str | list[str] | None]
+    """email: the recipients."""
+    subject: NotRequired[str | None]
+    """email: the subject."""
+    in_reply_to: NotRequired[str | None]
+    """email: the message that it answers."""
+    path: NotRequired[str | None]
+    """file: the file, below the session's workspace."""
+
+
 class ResolveApproval(TypedDict):
     """A decision on an approval."""
 
@@ -1691,6 +3476,9 @@ class ResolveApproval(TypedDict):
     """Other arguments for the call, with allow."""
     remember: NotRequired[Literal["exact", "pattern"] | None]
     """Add a rule for the session, so that the agent need not ask again."""
+    via: NotRequired[Literal["mcp", "mcp_tool", "acp", "agui"] | None]
+    """`mcp` for an answer that an MCP client brings: it identifies no person, so it never counts where several must
+    allow a call. `mcp_tool`: an MCP client's tool answers, which `mcp.approvals` of kheish.yaml must permit."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
@@ -1708,6 +3496,13 @@ class ResolveApprovals(TypedDict):
     """The reason."""
 
 
+class ResolveDelivery(TypedDict):
+    """A request to settle a dead letter, or a held delivery, without sending it."""
+
+    reason: str
+    """The reason, for the journal."""
+
+
 class ResolveOne(TypedDict):
     """A decision on one of several approvals."""
 
@@ -1719,10 +3514,24 @@ class ResolveOne(TypedDict):
     """Other arguments for the call, with allow."""
     remember: NotRequired[Literal["exact", "pattern"] | None]
     """Add a rule for the session, so that the agent need not ask again."""
+    via: NotRequired[Literal["mcp", "mcp_tool", "acp", "agui"] | None]
+    """`mcp` for an answer that an MCP client brings: it identifies no person, so it never counts where several must
+    allow a call. `mcp_tool`: an MCP client's tool answers, which `mcp.approvals` of kheish.yaml must permit."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
     approval_id: str
     """The approval's id."""
+
+
+class ResolveProposal(TypedDict):
+    """A decision on a proposal."""
+
+    decision: Literal["accept", "dismiss"]
+    """`accept`: it is posted as a message of yours, and opens turns."""
+    text: NotRequired[str | None]
+    """The message, in place of the proposal's text."""
+    digest: NotRequired[str | None]
+    """The digest of the proposal that you were shown; another one is refused (409)."""
 
 
 class Restore(TypedDict):
@@ -1730,6 +3539,13 @@ class Restore(TypedDict):
 
     what: Literal["subject", "slot", "account"]
     id: str
+
+
+class RestoreFile(TypedDict):
+    """The version of a file to restore."""
+
+    rev: str
+    """A commit, or another revision that reads accept."""
 
 
 class Resume(TypedDict):
@@ -1741,11 +3557,29 @@ class Resume(TypedDict):
     """Write a new incarnation to the backup's remote first, so that the daemon that has pushed there pauses."""
 
 
+class Retention(TypedDict):
+    """Retention of data other than history."""
+
+    idempotency: NotRequired[str]
+    """Idempotency keys and receipts; 7d at least."""
+    debug: NotRequired[str]
+    """Debug artifacts."""
+
+
 class Retry(TypedDict):
     """A request to retry a run."""
 
     idempotency_key: NotRequired[str | None]
     """The same key retries once. It may also be sent as the header Idempotency-Key."""
+
+
+class RetryPolicy(TypedDict):
+    """The repetition of failed attempts."""
+
+    max: NotRequired[str]
+    """The longest pause between two attempts; pauses double from one second."""
+    give_up: NotRequired[str]
+    """The time after which a delivery becomes a dead letter."""
 
 
 class Revoke(TypedDict):
@@ -1779,13 +3613,21 @@ class Role(TypedDict):
     """The route of the role, as `route` or `route/model`."""
 
 
+class RotateSourceToken(TypedDict):
+    """A request for a new upload token of a source."""
+
+    grace: NotRequired[str]
+    """The time for which the token before it is still valid; `0s`: none."""
+
+
 class Route(TypedDict):
     """Named access to a model."""
 
     driver: Literal["openai", "litellm", "scripted", "replay"]
-    """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""
+    """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script,
+    `replay` for the answers of a recorded session."""
     model: NotRequired[str | None]
-    """The model's name, as the provider (or litellm) spells it."""
+    """The model's name, as the provider (or litellm) spells it; for `replay`, the id of the recorded session."""
     api_base: NotRequired[str | None]
     """The server's address, such as `http://127.0.0.1:8080/v1`; the default is the provider's own."""
     auth_ref: NotRequired[str | None]
@@ -1800,7 +3642,7 @@ class Route(TypedDict):
     """The time to wait for a server that is unreachable, loading its model or overloaded, if no other route is left;
     `0s`: none."""
     capabilities: NotRequired[Capabilities]
-    """The capabilities of the model: context window, streaming, tools, vision."""
+    """The capabilities of the model: context window, streaming, tools, vision, transcription; also a list of names."""
     budget: NotRequired[RouteBudget | None]
     """The budget of one run on this route."""
     limits: NotRequired[RouteLimits]
@@ -1837,11 +3679,25 @@ class RouteLimits(TypedDict):
     """Concurrent model calls."""
 
 
+class RouteTrial(TypedDict):
+    """The abilities of a route, and what to write into its file."""
+
+    id: str
+    tried: list[TriedAbility]
+    context_window: int | None
+    """The window that the server states, in tokens; null if it states none."""
+    cost_usd: float | None
+    """The cost of all calls; null without a price."""
+    capabilities: Json
+    """The fields that `capabilities` of the file lack, or have wrong."""
+
+
 class Rule(TypedDict):
     """A rule; it applies to a call if both `tool` and `match` fit."""
 
     tool: str
-    """The tool's name; a `*` at its end matches anything."""
+    """The tool's name; a `*` at its end matches anything. A tool of an MCP server is `mcp__<server>__<tool>`, with
+    its own name as the server has it."""
     match: NotRequired[str | None]
     """The calls of the tool that the rule applies to; without it, all of them. For bash: a command with `*` for any
     text (each simple command of a command line must match). For file tools: a glob from the workspace (a
@@ -1857,6 +3713,9 @@ class Rule(TypedDict):
     `**` all of it. Programs that use nothing of the folder they run in (`ls`, `grep`) may run in any."""
     network: NotRequired[bool]
     """Whether a confined command has network access; every command of a command line needs a rule that grants it."""
+    confined: NotRequired[bool]
+    """For bash: whether the rule allows only commands that run in the sandbox. It has no effect with `sandbox.mode:
+    off`."""
     reason: NotRequired[str | None]
     """The reason, for users and for the model."""
 
@@ -1889,11 +3748,12 @@ class RunInput(TypedDict):
 
 
 class RunItem(TypedDict):
-    """A part of the request: text, or a stored asset."""
+    """A part of the request: text, a stored asset, or observations."""
 
-    type: Literal["text", "asset"]
+    type: Literal["text", "asset", "observations"]
     text: str | None
     asset_id: str | None
+    observation_ids: list[str]
 
 
 class RunLimits(TypedDict):
@@ -1952,6 +3812,12 @@ class RunSettings(TypedDict):
     unattended: Literal["ask", "deny"]
     """`deny`: what would ask a person is denied instead (a schedule's setting)."""
     phase_text: str | None
+    skills: NotRequired[list[str]]
+    """The skills that the run began with, as the caller asked."""
+    reply_targets: NotRequired[list[Json]]
+    """The targets of its outputs: the request's, else the session's."""
+    debug: NotRequired[Literal["off", "redacted", "full"] | None]
+    """The level of debug capture of this run; null: as its session has it."""
 
 
 class RunTreeUsage(TypedDict):
@@ -2004,12 +3870,15 @@ class RunView(TypedDict):
     pending_questions: list[str]
     waits_for: RunWait | None
     """The model server that it waits for."""
+    waiting_on: RunWaitingOn | None
     usage: RunTreeUsage
     output: str | None
     """The final text."""
     outputs: list[RunOutput]
     error: RunError | None
     flow: Json | None
+    project: NotRequired[str | None]
+    """The project that it works for."""
 
 
 class RunWait(TypedDict):
@@ -2023,6 +3892,15 @@ class RunWait(TypedDict):
     until: str | None
 
 
+class RunWaitingOn(TypedDict):
+    """The thing or person that a run waits for, and since when. The status is still `running` for `model` and `mcp`."""
+
+    kind: Literal["model", "mcp", "approval", "question", "agent"]
+    what: str
+    """The route, the tool of the MCP server, or the ids of the approval, the question or the agents."""
+    since: str
+
+
 class Runtime(TypedDict):
     """The settings of runs."""
 
@@ -2030,6 +3908,105 @@ class Runtime(TypedDict):
     """The route, as `route` or `route/model`; roles may have their own."""
     generation: NotRequired[Json | None]
     """The model's settings, such as temperature."""
+
+
+class RuntimeDriver(TypedDict):
+    """A driver of model servers."""
+
+    name: str
+    loaded: bool
+    """Whether it was used since the start; the others are imported when a route needs them."""
+
+
+class RuntimePackage(TypedDict):
+    """An installed package with tools."""
+
+    entry_point: str
+    tools: list[str]
+    problem: str | None
+    """The reason why it, or one of its tools, is left out."""
+
+
+class RuntimeReport(TypedDict):
+    """The condition of what agents run with."""
+
+    routes: list[RuntimeRoute]
+    drivers: list[RuntimeDriver]
+    mcp: list[RuntimeServer]
+    hooks: list[str]
+    """The ids of hooks."""
+    skills: list[RuntimeSkill]
+    """The skills that do not depend on a workspace."""
+    packages: list[RuntimePackage]
+    slots: list[RuntimeSlot] | None
+    """Slots by name, with their uses; null for a caller who is no admin."""
+
+
+class RuntimeRoute(TypedDict):
+    """A route to a model."""
+
+    id: str
+    driver: str
+    model: str | None
+    server: str | None
+    """Scheme, host and port of its server; null for the provider's own."""
+    auth_ref: str | None
+    status: Literal["ready", "not_ready", "paused"]
+    reason: str | None
+    """The reason why it is not ready."""
+
+
+class RuntimeServer(TypedDict):
+    """An MCP server."""
+
+    id: str
+    state: Literal["idle", "starting", "ready", "failing", "untrusted", "disabled"]
+    version: str | None
+    """The protocol version that both sides speak."""
+    tools: int
+    """The number of its tools that can be used."""
+    last_error: str | None
+
+
+class RuntimeSkill(TypedDict):
+    """A skill in effect."""
+
+    name: str
+    source: Literal["state", "workspace", "folder"]
+
+
+class RuntimeSlot(TypedDict):
+    """A use of a slot."""
+
+    slot: str
+    audience: str
+    status: Literal["ready", "not_ready"]
+    reason: str | None
+
+
+class SampleAnswer(TypedDict):
+    """The outcome of a sample."""
+
+    connector: str
+    status: int
+    """The status that the sender of such a request gets."""
+    answer: Json
+    """The body of the answer; for a loop, the platform's description of the bot."""
+
+
+class Sandbox(TypedDict):
+    """Confinement of shell commands."""
+
+    mode: NotRequired[Literal["required", "ask", "off"]]
+    """Without bubblewrap: required refuses shell calls, ask requests approval, off runs them unconfined."""
+    read_only: NotRequired[list[str]]
+    """Additional folders that a confined command may read."""
+    processes: NotRequired[int | None]
+    """Concurrent processes and threads of a command; a command above the limit is ended."""
+    memory: NotRequired[str | None]
+    """Memory of all processes of a command; a command above the limit is ended."""
+    file_size: NotRequired[str | None]
+    """Size of each file that a command writes."""
 
 
 class ScheduleBudget(TypedDict):
@@ -2055,16 +4032,18 @@ class ScheduleDetails(TypedDict):
     etag: str
     """The git blob id of the file."""
     status: DefinitionState
-    state: Literal["active", "paused", "completed"]
-    timezone: str
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["active", "paused", "completed"]]
+    timezone: NotRequired[str]
     """The time zone in effect."""
-    next: str | None
+    next: NotRequired[str | None]
     """The next occurrence, also while it is paused; null if there is no more."""
-    last: str | None
+    last: NotRequired[str | None]
     """The planned time of the newest fire that was claimed."""
-    in_flight: list[InFlight]
-    counts: FireCounts
-    pause_reason: str | None
+    in_flight: NotRequired[list[InFlight]]
+    counts: NotRequired[FireCounts]
+    pause_reason: NotRequired[str | None]
     """The reason of a pause."""
 
 
@@ -2099,12 +4078,20 @@ class ScheduleFile(TypedDict):
     """Failures in a row after which it is paused; null: never."""
     paused: NotRequired[bool]
     """Whether occurrences are skipped. `pause` and `resume` apply until this line is changed."""
-    reply_targets: NotRequired[list[Any]]
-    """The targets of outputs. Not available in this version."""
+    reply_targets: NotRequired[list[ReplyTarget]]
+    """The targets of the outputs of its runs: each names an output, and an address there."""
+
+
+class ScheduleSettings(TypedDict):
+    """Firing of schedules."""
+
+    spread: NotRequired[str]
+    """The time over which occurrences of several schedules are spread that were missed while the daemon was down."""
 
 
 class ScheduleStart(TypedDict):
-    """The target of each fire: a run in a session, a run in a new session, or a Flow."""
+    """The target of each fire: a run in a session or in a new one, a Flow, observations, a message in a channel, or
+    a task of a project."""
 
     session: NotRequired[str | None]
     """The session of the runs; it is created if it is missing."""
@@ -2114,16 +4101,16 @@ class ScheduleStart(TypedDict):
     """The input of each run."""
     flow: NotRequired[FlowStart | None]
     """A Flow instead of a run."""
-    observations: NotRequired[Any]
-    """Not available in this version."""
-    channel: NotRequired[Any]
-    """Not available in this version."""
-    message: NotRequired[Any]
-    """Not available in this version."""
-    project: NotRequired[Any]
-    """Not available in this version."""
-    task: NotRequired[Any]
-    """Not available in this version."""
+    observations: NotRequired[ObservationsStart | None]
+    """Observations of that time, for a run or a Flow."""
+    channel: NotRequired[str | None]
+    """The channel of the messages. Agents get turns to answer each."""
+    message: NotRequired[str | None]
+    """The text of each message; `@name` addresses a member."""
+    project: NotRequired[str | None]
+    """The project of the task."""
+    task: NotRequired[str | NewTask | None]
+    """The id of a task, which each fire starts again; or the title, the description and the assignee of a new one."""
 
 
 class Scope(TypedDict):
@@ -2222,6 +4209,36 @@ class Secret(TypedDict):
     """The Definitions that need it."""
 
 
+class Selection(TypedDict):
+    """The choice of observations: ids, or the newest of a source, a stream, a group or a span of time."""
+
+    ids: NotRequired[list[str] | None]
+    """The ids of the observations; with them, nothing else."""
+    latest: NotRequired[int | None]
+    """The number of the newest ones."""
+    source: NotRequired[str | None]
+    """The source; needed for all but ids and a group."""
+    stream: NotRequired[str | None]
+    """Only those of this stream."""
+    group: NotRequired[str | None]
+    """Only those of this group."""
+    since: NotRequired[str | None]
+    """Only those that were captured since then: a time, or a duration before now."""
+    until: NotRequired[str | None]
+    """Only those that were captured before."""
+
+
+class ServerSandbox(TypedDict):
+    """The confinement of a server: it sees its working folder, the system and toolchains, and nothing else."""
+
+    network: NotRequired[bool]
+    """Whether it has the network; all of it, or none."""
+    writable: NotRequired[list[str]]
+    """More folders that it may write; `~` is the home folder. They must exist."""
+    read_only: NotRequired[list[str]]
+    """More folders that it may read."""
+
+
 class Session(TypedDict):
     """A session."""
 
@@ -2254,6 +4271,14 @@ class Session(TypedDict):
     path: str
     """Its folder in the state root."""
     last_n: int
+    project: NotRequired[str | None]
+    """The project that its runs work for."""
+    announce: list[Json]
+    """The targets of announcements: waiting approvals and questions, and failed runs."""
+    compaction_requested: NotRequired[bool]
+    """Whether the next run summarises the conversation first, because a user requested it."""
+    debug: NotRequired[Literal["off", "redacted", "full"] | None]
+    """The level of debug capture of its runs; null: the daemon's."""
 
 
 SessionDiff = TypedDict(
@@ -2281,6 +4306,21 @@ class SessionMemory(TypedDict):
     records: list[RunRecord]
     n: int | None
     """At an earlier revision: the event `model.requested` that named the files."""
+
+
+class SessionPolicy(TypedDict):
+    """The session that a request leads to: exactly one of `fixed`, `key`, `payload` and `new`."""
+
+    fixed: NotRequired[str | None]
+    """One session for all."""
+    key: NotRequired[str | None]
+    """A template of a binding key, such as `slack:{channel}:{thread_ts}`. A key leads to the same session for good."""
+    payload: NotRequired[str | None]
+    """A JMESPath expression for the id of the session. For http only."""
+    new: NotRequired[NewSession | None]
+    """A session of its own for each request, with these settings; `{}` for the defaults."""
+    settings: NotRequired[NewSession | None]
+    """The settings of a session that `fixed`, `key` or `payload` creates."""
 
 
 class SessionSettings(TypedDict):
@@ -2315,6 +4355,13 @@ class SessionSettings(TypedDict):
     session."""
     credential_scope: NotRequired[CredentialScope | None]
     """The routes, connectors and accounts that its runs use. Changes need an idle session."""
+    project: NotRequired[str | None]
+    """The project that its runs work for: their cost counts there, and they see its memory."""
+    announce: NotRequired[list[Json] | None]
+    """The targets of announcements: waiting approvals and questions, and failed runs; without it, those of the
+    project, else of kheish.yaml."""
+    debug: NotRequired[Literal["off", "redacted", "full"] | None]
+    """The level of debug capture of its runs, instead of the daemon's."""
 
 
 class SetGoal(TypedDict):
@@ -2334,11 +4381,119 @@ class Side(TypedDict):
     digest: str
 
 
+Skill = TypedDict(
+    "Skill",
+    {
+        "name": "NotRequired[str | None]",
+        "description": "str",
+        "when_to_use": "NotRequired[str | None]",
+        "license": "NotRequired[str | None]",
+        "compatibility": "NotRequired[str | None]",
+        "metadata": "NotRequired[Json]",
+        "allowed-tools": "NotRequired[list[str]]",
+        "disallowed-tools": "NotRequired[list[str]]",
+        "arguments": "NotRequired[list[str]]",
+        "argument-hint": "NotRequired[str | None]",
+        "disable-model-invocation": "NotRequired[bool]",
+        "user-invocable": "NotRequired[bool]",
+        "model": "NotRequired[str | None]",
+        "context": "NotRequired[Literal['fork'] | None]",
+        "paths": "NotRequired[list[str]]",
+        "body": "NotRequired[str]",
+    },
+)
+"""`skills/<name>/SKILL.md`: front matter, followed by the instructions. Unknown keys are kept, and have no effect."""
+
+
 class SkillDraft(TypedDict):
     """A draft of a skill, for a user to review."""
 
     path: str
     content: str
+
+
+class SkillProblem(TypedDict):
+    """A problem of a skill's file."""
+
+    path: str
+    line: int | None
+    column: int | None
+    severity: Literal["error", "warning"]
+    code: str
+    message: str
+
+
+class Skills(TypedDict):
+    """Sources of skills besides the state root."""
+
+    workspace: NotRequired[Literal["on", "off"]]
+    """off: skills in a session's workspace are not offered; their text is untrusted."""
+    folders: NotRequired[list[str]]
+    """Further folders with skills (absolute paths; `~` is the home folder)."""
+
+
+class SourceDetails(TypedDict):
+    """A source: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    received: NotRequired[int]
+    """The observations that it sent."""
+    retained: NotRequired[int]
+    """Those that keep their contents."""
+    bytes: NotRequired[int]
+    """The size of these contents."""
+    last_received_at: NotRequired[str | None]
+    token: NotRequired[SourceToken | None]
+    """Its own token; null if it has none."""
+
+
+class SourceFile(TypedDict):
+    """A source of observations: a program or a device that sends records."""
+
+    title: NotRequired[str | None]
+    """The name shown to people."""
+    kinds: NotRequired[list[Literal["text", "log", "json", "image", "audio", "html"]]]
+    """The kinds that it sends; the first is that of records which name none."""
+    sensitivity: NotRequired[str]
+    """A label of your own, such as `public` or `confidential`. Models and people see it beside the content."""
+    retention: NotRequired[SourceRetention]
+    """The limits of what is kept."""
+    rate: NotRequired[str | None]
+    """The most observations in a period, such as `600/m`; null: no limit."""
+    raw_to_model: NotRequired[bool | None]
+    """Whether the raw content may reach a model; null: text, log and json may, image and audio not, and of html the
+    text that is derived from it."""
+    expect_every: NotRequired[str | None]
+    """The longest silence; after it, the source is a problem."""
+    purge: NotRequired[Literal["drop", "forget"]]
+    """`drop`: a purged content leaves the tree, and git's history keeps it. `forget`: contents are committed only
+    encrypted, and a purge deletes the key."""
+
+
+class SourceRetention(TypedDict):
+    """The limits of what is kept; the oldest contents beyond any of them are purged."""
+
+    age: NotRequired[str | None]
+    """The time after which a content is purged; null: no such limit."""
+    count: NotRequired[int | None]
+    """The number of observations that keep their contents."""
+    bytes: NotRequired[int | None]
+    """The size of all contents together, such as `100MiB`."""
+
+
+class SourceToken(TypedDict):
+    """The upload token of a source, without its text."""
+
+    created_at: str
+    created_by: str
+    previous_until: str | None
+    """The end of the token before it, during its grace time."""
 
 
 class SpawnAgent(TypedDict):
@@ -2388,6 +4543,46 @@ class SpawnAgent(TypedDict):
     """The same id gives the same child. It may also be sent as the header Idempotency-Key."""
 
 
+class StackChange(TypedDict):
+    """A change of a file that a stack makes."""
+
+    path: str
+    action: Literal["create", "change", "label", "keep", "delete"]
+    """label: only notes that the file belongs to the stack; keep: nothing."""
+    managed_by: str | None
+    """The stack that it belonged to before."""
+    before: str | None
+    """The sha256 of its content before; null: it was missing."""
+    after: str | None
+    """The sha256 of its content afterwards; null: it is deleted."""
+
+
+class StackFile(TypedDict):
+    """A file of a stack: its text, or its bytes in Base64."""
+
+    path: str
+    """The path in the state root, such as routes/local.yaml."""
+    text: NotRequired[str | None]
+    """The content, stored as it is."""
+    content_base64: NotRequired[str | None]
+    """The content of a file that is no text."""
+    executable: NotRequired[bool]
+    """Whether it is a program, such as a script of a skill."""
+
+
+class StackPlan(TypedDict):
+    """The changes of a stack."""
+
+    managed_by: str
+    plan: str
+    """The digest of the changes."""
+    changes: list[StackChange]
+    ignored: list[str]
+    """Files that are no Definitions."""
+    problems: list[Json]
+    """The problems of the files; with an error, nothing is applied."""
+
+
 class StartFlow(TypedDict):
     """A request to start a Flow."""
 
@@ -2407,6 +4602,10 @@ class StartFlow(TypedDict):
     """The same key with the same request gives the same Flow. It may also be sent as the header Idempotency-Key."""
 
 
+class StartProjectTask(TypedDict):
+    """A request to start a task; it has no fields."""
+
+
 class Steer(TypedDict):
     """A user's words to an agent in the middle of a run."""
 
@@ -2423,6 +4622,25 @@ class StoppedWork(TypedDict):
     runs: list[str]
     tasks: list[str]
     """Background commands."""
+
+
+class StoreAsset(TypedDict):
+    """A file to store, inline. A form (`multipart/form-data`) with the part `file` is the other way."""
+
+    name: str
+    """Its name; of a path, the last part."""
+    media_type: NotRequired[str | None]
+    """The type that it should have; without it, its content and its name decide."""
+    content_base64: str
+    """The content in Base64."""
+
+
+class StoreObservations(TypedDict):
+    """Observations to store together. Any other media type is the raw content of one, described by the query."""
+
+    items: list[ObservationItem]
+    idempotency_key: NotRequired[str | None]
+    """The same key stores them once. It may also be sent as the header Idempotency-Key."""
 
 
 class Subject(TypedDict):
@@ -2452,6 +4670,8 @@ class Submission(TypedDict):
     """A model, instead of the route's."""
     generation: NotRequired[Json | None]
     """The provider's own settings, such as temperature."""
+    skills: NotRequired[list[str] | None]
+    """Skills that the run begins with."""
     reply_targets: NotRequired[list[Json] | None]
     """The targets of outputs."""
     completion: NotRequired[list[str | Json] | None]
@@ -2459,8 +4679,60 @@ class Submission(TypedDict):
     exit, timeout}}`), `{output_matches: schema}`."""
     budget: NotRequired[Budget | None]
     """The budget of this run."""
+    debug: NotRequired[Literal["off", "redacted", "full"] | None]
+    """The level of debug capture of this run, instead of the session's."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same run. It may also be sent as the header Idempotency-Key."""
+
+
+class Target(TypedDict):
+    """The result of a request: exactly one of a run, a Flow and a message."""
+
+    input: NotRequired[TargetInput | None]
+    """A run in the session; `{}` for the usual case."""
+    flow: NotRequired[TargetFlow | None]
+    """A Flow."""
+    channel: NotRequired[TargetChannel | None]
+    """A message in a channel; it needs no session."""
+
+
+class TargetChannel(TypedDict):
+    """The channel in which each request becomes a message."""
+
+    id: str
+    """The channel."""
+    thread: NotRequired[str | None]
+    """A thread in it; without it, each message opens one."""
+
+
+class TargetFlow(TypedDict):
+    """The Flow that each request starts. A text of `inputs` may be a template: `{content}`, `{actor}`, `{a.b}`."""
+
+    playbook: str
+    """The Playbook; also `id@version`."""
+    version: NotRequired[str | None]
+    """The version; without it, the active one."""
+    inputs: NotRequired[Json]
+    """The values of the Playbook's `inputs`."""
+    session: NotRequired[str | None]
+    """Not available here: the session policy decides."""
+
+
+class TargetInput(TypedDict):
+    """The run that each request starts."""
+
+    instructions: NotRequired[str | None]
+    """A text before the content of the request: what to do with it."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    generation: NotRequired[Json]
+    """The provider's own settings, such as temperature."""
+    completion: NotRequired[list[str | FileRequired | CommandRequired | OutputRequired]]
+    """The conditions for completing the run. Their commands ask like the agent's own, since a file requests them."""
+    budget: NotRequired[ScheduleBudget | None]
+    """The budget of each run."""
 
 
 class Task(TypedDict):
@@ -2538,12 +4810,49 @@ class TaskShell(TypedDict):
     """The number of its processes that could not be killed."""
 
 
+class TestConnector(TypedDict):
+    """A request to send a signed sample."""
+
+    body: NotRequired[str | None]
+    """The body of the sample, for a connector of the kind http; without it, a small JSON object."""
+    event: NotRequired[str | None]
+    """The type of the event (GitHub's `X-GitHub-Event`), for a connector of the kind http; without it, the first
+    that `allow.events` names."""
+
+
+class TestHook(TypedDict):
+    """A request to run a hook once, with an input that is made from these fields."""
+
+    event: NotRequired[str | None]
+    """The event; without it, the first of the file."""
+    input: NotRequired[Json]
+    """Fields of the input: `tool_name`, `tool_input`, `prompt`, …"""
+    session: NotRequired[str | None]
+    """The session whose workspace and transcript it gets; without it, the daemon's workspace."""
+
+
+class TestOutput(TypedDict):
+    """A request to send a sample."""
+
+    target: NotRequired[Json]
+    """The address, where the file has none: `channel`, `chat`, `to`, …"""
+    content: NotRequired[str | None]
+    """The text; without it, a text that says that it is a test."""
+
+
 class TextItem(TypedDict):
     """A text part of an input."""
 
     type: Literal["text"]
     text: str
     """The text itself."""
+
+
+class Thing(TypedDict):
+    """A thing that a thread is about."""
+
+    kind: str
+    id: str
 
 
 class Token(TypedDict):
@@ -2553,9 +4862,33 @@ class Token(TypedDict):
     role: str
     person: str | None
     sessions: list[str]
+    projects: list[str]
     created_at: str
     created_by: str
     expires_at: str | None
+
+
+class ToolAnswer(TypedDict):
+    """The result of a call."""
+
+    server: str
+    tool: str
+    is_error: bool
+    content: str
+    """The result as a model gets it."""
+    detail: Json
+    """Its parts, and structured content."""
+
+
+class ToolCall(TypedDict):
+    """A call of a tool of an MCP server; its text is read as the output of a command."""
+
+    server: str
+    """The server."""
+    tool: str
+    """The tool, by the server's own name."""
+    input: NotRequired[Json]
+    """Its arguments; `${tool_input.file_path}` stands for a field of the input."""
 
 
 class ToolPolicy(TypedDict):
@@ -2576,11 +4909,38 @@ class Tools(TypedDict):
     """Tools that it lacks."""
 
 
+class TraceSettings(TypedDict):
+    """Traces of runs, sent by OTLP over HTTP (needs `kheish[otel]`)."""
+
+    endpoint: NotRequired[str | None]
+    """The URL that traces are sent to, such as http://127.0.0.1:4318/v1/traces; without it, that of the variables
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT; without any, nothing is sent."""
+    headers: NotRequired[str | None]
+    """The slot whose value has the headers of requests, as `name=value,name=value`."""
+    content: NotRequired[bool]
+    """true: spans have the texts of tasks, answers, arguments and results, without known secrets."""
+
+
 class Tree(TypedDict):
     """An agent with the agents below it, `children` in the order of their spawn."""
 
     agent: Json
     children: list[Json]
+
+
+class TriedAbility(TypedDict):
+    """The result of one small call."""
+
+    ability: Literal["text", "streaming", "tools", "vision"]
+    works: bool
+    detail: str | None
+    """The reason why it does not work."""
+    seconds: float
+    first_text: float | None
+    """Seconds until the first text; null without any."""
+    cost_usd: float | None
+    input_tokens: int
+    output_tokens: int
 
 
 class TriggerSchedule(TypedDict):
@@ -2591,26 +4951,36 @@ class TriggerSchedule(TypedDict):
 
 
 class Trust(TypedDict):
-    """A request to trust the commands of a version."""
+    """A request to trust the commands of a version, a server, a hook, an output or a skill."""
 
     name: str
-    """`id@version`."""
+    """`id@version`, `mcp/id`, `hooks/id`, `outputs/id`, or `skills/id`."""
     digest: str
     """The digest of the reviewed content (a prefix is enough); another digest is refused."""
 
 
 class Trusted(TypedDict):
-    """A version of a Playbook whose Flows start commands without asking."""
+    """A version of a Playbook whose Flows start commands without asking, an MCP server, a hook or an output that
+    starts a command, or a skill that allows calls."""
 
     name: str
-    """`id@version`."""
-    kind: Literal["playbook"]
+    """`id@version`, `mcp/id`, `hooks/id`, `outputs/id`, or `skills/id`."""
+    id: str
+    """The same as `name`."""
+    path: str | None
+    """The file; null for a version, which is a tag."""
+    kind: Literal["playbook", "hook", "mcp", "output", "skill"]
     state: Literal["waiting", "trusted", "revoked", "tampered"]
-    """`waiting`: none of its commands start until an admin trusts it."""
+    """`waiting`: nothing runs without asking until an admin trusts it."""
     digest: str
     commands: list[str] | None
-    """The command lines; null if its tag is tampered with."""
+    """The command lines, or the calls that a skill allows; null if a tag is tampered with."""
+    bound: list[str]
+    """The files that the trust in a hook covers, besides its own; empty for others."""
     published_by: str
+    """The publisher of a version; empty for a file."""
+    changed_by: str
+    """The author of the newest change of the file: `person` for an edit or a pull; for a version, its publisher."""
     via: Literal["api", "git"]
     trusted_by: str | None
     trusted_at: str | None
@@ -2650,12 +5020,9 @@ class Usage(TypedDict):
     estimated: bool
 
 
-class UsageRow(TypedDict):
-    """Usage and cost. With `by`, the fields that are summed over are null."""
+class UsageAmount(TypedDict):
+    """An amount of usage."""
 
-    session_id: str | None
-    route: str | None
-    day: str | None
     model_calls: int
     input_tokens: int
     output_tokens: int
@@ -2664,11 +5031,40 @@ class UsageRow(TypedDict):
     estimated: bool
 
 
+class UsageRow(TypedDict):
+    """Usage and cost. With `by`, the fields that are summed over are null."""
+
+    session_id: str | None
+    route: str | None
+    day: str | None
+    agent_id: str | None
+    """The agent, with `by=agent`: the counts are those of its own runs."""
+    root: str | None
+    """The agent at the top of the tree, with `by=agent` and `by=root`; with the latter alone, the counts are those
+    of the whole tree."""
+    own: UsageAmount | None
+    """The usage of the agent itself; null without `by=agent` or `by=root`."""
+    subtree: UsageAmount | None
+    """The usage of the agent and all agents below it."""
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+    estimated: bool
+    project: str | None
+    """The project that the runs worked for; null for none."""
+    playbook: NotRequired[str | None]
+    """The Playbook of the Flows that the runs belonged to; null for none."""
+
+
 class Validation(TypedDict):
     """The result of validating a definition, with its problems."""
 
     valid: bool
     problems: list[Json]
+    next: NotRequired[list[Json] | None]
+    """The next times of a valid schedule, if it were saved now."""
 
 
 class Verdict(TypedDict):
@@ -2676,6 +5072,22 @@ class Verdict(TypedDict):
 
     decision: Literal["allow", "ask", "deny"]
     why: str
+
+
+class Verify(TypedDict):
+    """The proof that a request comes from the sender."""
+
+    scheme: NotRequired[Literal["bearer", "hmac", "standard_webhooks", "github"] | None]
+    """For http. bearer: `Authorization: Bearer`; hmac: HMAC-SHA256 over time and body; standard_webhooks: the
+    headers `webhook-*` or `svix-*`; github: `X-Hub-Signature-256`."""
+    secret: NotRequired[str | None]
+    """The slot of the secret, or `env:NAME`: for slack with `mode: http` the app's signing secret, for telegram with
+    `mode: webhook` the secret token. With bearer it may be left out: then Kheish's own tokens with the role
+    `ingress:<connector>` are accepted alone."""
+    header: NotRequired[str]
+    """For hmac: the header of the signature, in hex or Base64; `sha256=` and `v1=` before it are skipped."""
+    timestamp_header: NotRequired[str]
+    """For hmac: the header of the time, in seconds since 1970. The signature covers `<time>.<body>`."""
 
 
 class VerifyAudit(TypedDict):
@@ -2746,6 +5158,9 @@ class WhoAmI(TypedDict):
     role: str
     person: str | None
     sessions: list[str]
+    projects: list[str]
+    mcp_approvals: Literal["off", "tool"]
+    """`tool`: clients of the daemon's MCP server may answer approvals and questions by a tool."""
     login_id: str | None
     """None with a token."""
     expires_at: str | None

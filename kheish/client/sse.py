@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kheish.errors import Unreachable
+from kheish.texts import is_number
 
 #: seconds without a byte (the daemon pings every 15 s) after which a stream counts as cut
 SILENCE = 45.0
@@ -86,7 +87,7 @@ def event_of(frame: tuple[str | None, str, str]) -> Event | None:
         return None
     if not isinstance(line, dict):
         return None
-    n = int(number) if number is not None and number.isdecimal() else None
+    n = int(number) if number is not None and is_number(number) else None
     data = line if n is None else line.get("data")
     return Event(
         kind=str(line.get("kind") or kind),
@@ -122,7 +123,7 @@ class Following:
     def opened(self, newest: str | None) -> None:
         """Record that a stream was opened; `newest` is its X-Kheish-Event, the position for a live-only stream."""
         self._opened, self._parser = True, Parser()
-        if self.after is None and newest is not None and newest.isdecimal():
+        if self.after is None and newest is not None and is_number(newest):
             self.after = int(newest)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:

@@ -18,23 +18,39 @@ if TYPE_CHECKING:
         AgentChanges,
         Answer,
         Approval,
+        Asset,
+        AssetCollection,
         AssetItem,
+        AssetUse,
         AuditEntry,
         AuditReport,
         Backup,
         Blame,
+        Board,
         Budget,
         CancelledRun,
         CapabilityScope,
         ChangedFile,
         ChangeGoal,
+        ChangeProjectTask,
         ChangeTask,
+        ChangeThread,
+        ChannelDetails,
+        ChannelMembers,
+        ChannelMessage,
+        ChannelProposal,
+        ChannelThread,
+        ChannelTurn,
         Closed,
         Commit,
         CredentialScope,
+        DebugArtifact,
         DeletedSession,
+        Delivery,
+        EditChannelMessage,
         Evidence,
         Explained,
+        ExportedFile,
         FileProblem,
         Fire,
         FlowView,
@@ -43,38 +59,64 @@ if TYPE_CHECKING:
         Goal,
         GoalLimits,
         Grant,
+        HeldTask,
+        HookInvocation,
+        HookTrial,
         Instructions,
         JournalLine,
         Json,
         Lease,
         LogLine,
         ManifestLine,
+        MaterializationTarget,
+        Materialized,
+        McpLogin,
+        McpServerDetails,
         MemoryFile,
         MemoryProposal,
+        NewSourceToken,
         NewToken,
         NextTimes,
+        Observation,
+        ObservationItem,
+        OutputDetails,
+        OutputTrial,
         Page,
         Paused,
         PlaybookDiff,
         PostedMessage,
+        ProjectChannelLink,
+        ProjectDetails,
+        ProjectMemberDetails,
+        ProjectTask,
         Question,
         Quotas,
+        Receipt,
+        ReceivedObservations,
+        ReplayedDeliveries,
         ResolveOne,
         Revoked,
+        RouteTrial,
         Rule,
+        RuntimeReport,
         RunView,
+        SampleAnswer,
         ScheduleDetails,
         Secret,
+        Selection,
         Session,
         SessionDiff,
         SessionMemory,
         SessionSettings,
         SkillDraft,
+        StackFile,
+        StackPlan,
         Subject,
         Task,
         TaskOutput,
         TextItem,
         Token,
+        ToolAnswer,
         Tools,
         Tree,
         Trusted,
@@ -112,9 +154,18 @@ class Definitions(Resource):
         """List valid Definitions, by id."""
         return self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
-    def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
+    def put(
+        self,
+        name: str,
+        content: Mapping[str, Any] | str,
+        *,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Json:
         """Create (201) or replace (200) a Definition."""
-        return self._send(requests.put_definition(self.kind, name, content, if_match=if_match))
+        return self._send(
+            requests.put_definition(self.kind, name, content, if_match=if_match, if_none_match=if_none_match)
+        )
 
     def text(self, name: str, *, at: str | None = None) -> Text:
         """One Definition: the file's own text, byte for byte."""
@@ -132,6 +183,10 @@ class Access(Resource):
         """List provider accounts and their uses."""
         return self._send(requests.list_accounts())
 
+    def add_account(self, server: str) -> McpLogin:
+        """Begin a login at an MCP server by OAuth: the answer has the page to open."""
+        return self._send(requests.add_account(server))
+
     def grants(self) -> Page[Grant]:
         """List slots and their permitted uses."""
         return self._send(requests.list_grants())
@@ -139,6 +194,18 @@ class Access(Resource):
     def leases(self) -> Page[Lease]:
         """List leases in use, oldest first."""
         return self._send(requests.list_leases())
+
+    def login(self, server: str) -> McpLogin:
+        """The newest login at an MCP server."""
+        return self._send(requests.get_login(server))
+
+    def refresh_account(self, server: str) -> None:
+        """Renew the OAuth tokens of an MCP server now."""
+        self._send(requests.refresh_account(server))
+
+    def remove_account(self, server: str) -> None:
+        """Remove the OAuth tokens of an MCP server, and revoke them."""
+        self._send(requests.remove_account(server))
 
     def restore(self, what: str, id: str) -> Revoked:
         """Undo a revocation."""
@@ -387,6 +454,7 @@ class Approvals(Resource):
         reason: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
+        via: str | None = None,
     ) -> Approval:
         """Allow or deny an approval."""
         return self._send(
@@ -397,6 +465,7 @@ class Approvals(Resource):
                 reason=reason,
                 arguments=arguments,
                 remember=remember,
+                via=via,
             )
         )
 
@@ -408,10 +477,17 @@ class Approvals(Resource):
         reason: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
+        via: str | None = None,
     ) -> Approval:
         """Resolve with the decision `allow`."""
         return self.resolve(
-            approval_id, "allow", idempotency_key=idempotency_key, reason=reason, arguments=arguments, remember=remember
+            approval_id,
+            "allow",
+            idempotency_key=idempotency_key,
+            reason=reason,
+            arguments=arguments,
+            remember=remember,
+            via=via,
         )
 
     def deny(
@@ -422,10 +498,17 @@ class Approvals(Resource):
         reason: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
+        via: str | None = None,
     ) -> Approval:
         """Resolve with the decision `deny`."""
         return self.resolve(
-            approval_id, "deny", idempotency_key=idempotency_key, reason=reason, arguments=arguments, remember=remember
+            approval_id,
+            "deny",
+            idempotency_key=idempotency_key,
+            reason=reason,
+            arguments=arguments,
+            remember=remember,
+            via=via,
         )
 
     def resolve_many(
@@ -440,6 +523,60 @@ class Approvals(Resource):
         return self._send(
             requests.resolve_approvals(items=items, approval_ids=approval_ids, decision=decision, reason=reason)
         )
+
+
+class Assets(Resource):
+    """The operations of `assets`."""
+
+    def create(self, name: str, content_base64: str, *, media_type: str | None = None) -> Asset:
+        """Store a file (201), or find it by its content (200)."""
+        return self._send(requests.create_asset(name, content_base64, media_type=media_type))
+
+    def delete(self, asset_id: str) -> None:
+        """Remove an asset that nothing uses."""
+        self._send(requests.delete_asset(asset_id))
+
+    def gc(self, *, dry_run: bool | None = None, older_than: float | str | None = None) -> AssetCollection:
+        """Remove the assets that nothing uses; a dry run unless told."""
+        return self._send(requests.collect_assets(dry_run=dry_run, older_than=older_than))
+
+    def get(self, asset_id: str) -> Asset:
+        """Get one asset."""
+        return self._send(requests.get_asset(asset_id))
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        id_prefix: str | None = None,
+        media_type: str | None = None,
+    ) -> Page[Asset]:
+        """List assets, newest first."""
+        return self._send(
+            requests.list_assets(
+                limit=limit,
+                cursor=cursor,
+                session=session,
+                session_id=session_id,
+                id_prefix=id_prefix,
+                media_type=media_type,
+            )
+        )
+
+    def raw(self, asset_id: str) -> bytes:
+        """Get the content of an asset, to save it."""
+        return self._send(requests.get_asset_raw(asset_id))
+
+    def references(self, asset_id: str, *, limit: int | None = None, cursor: str | None = None) -> Page[AssetUse]:
+        """List the users of an asset, newest first."""
+        return self._send(requests.asset_references(asset_id, limit=limit, cursor=cursor))
+
+    def text(self, asset_id: str) -> str:
+        """Get the text that was derived from an asset."""
+        return self._send(requests.get_asset_content(asset_id))
 
 
 class Audit(Resource):
@@ -476,6 +613,267 @@ class Audit(Resource):
     def verify(self, *, key: str | None = None) -> AuditReport:
         """Verify the chain and the signature over its head."""
         return self._send(requests.verify_audit(key=key))
+
+
+class Channels(Definitions):
+    """The operations of `channels`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "channels")
+
+    def add_member(
+        self,
+        channel: str,
+        member: str,
+        kind: str,
+        *,
+        session: str | None = None,
+        person: str | None = None,
+        name: str | None = None,
+        role: str | None = None,
+        tags: Sequence[str] | None = None,
+        participation: str | None = None,
+        muted: bool = False,
+        if_match: str | None = None,
+    ) -> ChannelMembers:
+        """Add a member to the file, or replace the one with its id."""
+        return self._send(
+            requests.add_channel_member(
+                channel,
+                member,
+                kind,
+                session=session,
+                person=person,
+                name=name,
+                role=role,
+                tags=tags,
+                participation=participation,
+                muted=muted,
+                if_match=if_match,
+            )
+        )
+
+    def change_thread(self, name: str, thread: str, **changes: Unpack[ChangeThread]) -> ChannelThread:
+        """Change the status of a thread, or what it is about."""
+        return self._send(requests.change_channel_thread(name, thread, **changes))
+
+    def edit(self, name: str, message_id: str, **changes: Unpack[EditChannelMessage]) -> ChannelMessage:
+        """Edit a message of yours."""
+        return self._send(requests.edit_channel_message(name, message_id, **changes))
+
+    def members(self, name: str) -> ChannelMembers:
+        """List the members, with the names in effect."""
+        return self._send(requests.list_channel_members(name))
+
+    def message(self, name: str, message_id: str) -> ChannelMessage:
+        """Get one message."""
+        return self._send(requests.get_channel_message(name, message_id))
+
+    def messages(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        thread: str | None = None,
+        q: str | None = None,
+    ) -> Page[ChannelMessage]:
+        """List messages of a channel, newest first."""
+        return self._send(requests.list_channel_messages(name, limit=limit, cursor=cursor, thread=thread, q=q))
+
+    def pause(self, name: str, *, reason: str | None = None) -> ChannelDetails:
+        """Grant no turns from now on."""
+        return self._send(requests.pause_channel(name, reason=reason))
+
+    def post(
+        self,
+        name: str,
+        text: str,
+        *,
+        idempotency_key: str | None = None,
+        addressed: Sequence[str] | None = None,
+        thread: str | None = None,
+        reply_to: str | None = None,
+        attachments: Sequence[str] | None = None,
+        message_id: str | None = None,
+    ) -> ChannelMessage:
+        """Post a message in a channel."""
+        return self._send(
+            requests.post_channel_message(
+                name,
+                text,
+                idempotency_key=idempotency_key,
+                addressed=addressed,
+                thread=thread,
+                reply_to=reply_to,
+                attachments=attachments,
+                message_id=message_id,
+            )
+        )
+
+    def proposal(self, name: str, proposal_id: str) -> ChannelProposal:
+        """Get one proposal."""
+        return self._send(requests.get_channel_proposal(name, proposal_id))
+
+    def proposals(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+    ) -> Page[ChannelProposal]:
+        """List proposals, newest first."""
+        return self._send(requests.list_channel_proposals(name, limit=limit, cursor=cursor, state=state))
+
+    def propose(
+        self,
+        name: str,
+        kind: str,
+        text: str,
+        dedupe_key: str,
+        *,
+        idempotency_key: str | None = None,
+        thread: str | None = None,
+        expires_at: str | None = None,
+    ) -> ChannelProposal:
+        """Propose a topic, or report an event."""
+        return self._send(
+            requests.propose(
+                name, kind, text, dedupe_key, idempotency_key=idempotency_key, thread=thread, expires_at=expires_at
+            )
+        )
+
+    def react(self, name: str, message_id: str, emoji: str) -> ChannelMessage:
+        """React to a message."""
+        return self._send(requests.add_reaction(name, message_id, emoji))
+
+    def remove(self, name: str, message_id: str) -> None:
+        """Remove a message of yours; an admin removes any."""
+        self._send(requests.remove_channel_message(name, message_id))
+
+    def remove_member(self, name: str, member: str, *, if_match: str | None = None) -> ChannelMembers:
+        """Remove a member from the file."""
+        return self._send(requests.remove_channel_member(name, member, if_match=if_match))
+
+    def remove_reaction(self, name: str, message_id: str, emoji: str) -> ChannelMessage:
+        """Take a reaction of yours back."""
+        return self._send(requests.remove_reaction(name, message_id, emoji))
+
+    def resolve_proposal(
+        self, name: str, proposal_id: str, decision: str, *, text: str | None = None, digest: str | None = None
+    ) -> ChannelProposal:
+        """Accept a proposal, or dismiss it."""
+        return self._send(requests.resolve_channel_proposal(name, proposal_id, decision, text=text, digest=digest))
+
+    def resume(self, name: str) -> ChannelDetails:
+        """End a pause."""
+        return self._send(requests.resume_channel(name))
+
+    def thread(self, name: str, thread: str) -> ChannelThread:
+        """Get one thread."""
+        return self._send(requests.get_channel_thread(name, thread))
+
+    def threads(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | Sequence[str] | None = None,
+        about: str | None = None,
+    ) -> Page[ChannelThread]:
+        """List threads of a channel, newest first."""
+        return self._send(requests.list_channel_threads(name, limit=limit, cursor=cursor, status=status, about=about))
+
+    def turns(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        thread: str | None = None,
+    ) -> Page[ChannelTurn]:
+        """List turns: the queue with its reasons, then all others."""
+        return self._send(requests.list_channel_turns(name, limit=limit, cursor=cursor, state=state, thread=thread))
+
+
+class Connectors(Definitions):
+    """The operations of `connectors`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "connectors")
+
+    def receipts(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+        message_id: str | None = None,
+    ) -> Page[Receipt]:
+        """List what the requests of a connector led to, newest first."""
+        return self._send(
+            requests.connector_receipts(
+                name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id, message_id=message_id
+            )
+        )
+
+    def test(self, name: str, *, body: str | None = None, event: str | None = None) -> SampleAnswer:
+        """Send a signed sample to a connector."""
+        return self._send(requests.test_connector(name, body=body, event=event))
+
+
+class Deliveries(Resource):
+    """The operations of `deliveries`."""
+
+    def get(self, delivery_id: str) -> Delivery:
+        """Get one delivery."""
+        return self._send(requests.get_delivery(delivery_id))
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        run_id: str | None = None,
+        output_id: str | None = None,
+        output: str | None = None,
+    ) -> Page[Delivery]:
+        """List deliveries, newest first."""
+        return self._send(
+            requests.list_deliveries(
+                limit=limit,
+                cursor=cursor,
+                state=state,
+                session=session,
+                session_id=session_id,
+                run_id=run_id,
+                output_id=output_id,
+                output=output,
+            )
+        )
+
+    def replay(self, delivery_id: str, *, dry_run: bool = False) -> Delivery:
+        """Send a dead letter, or a held delivery, again."""
+        return self._send(requests.replay_delivery(delivery_id, dry_run=dry_run))
+
+    def replay_all(
+        self, *, state: str | None = None, output: str | None = None, session: str | None = None, dry_run: bool = False
+    ) -> ReplayedDeliveries:
+        """Send dead letters, or held deliveries, again: all that fit."""
+        return self._send(requests.replay_deliveries(state=state, output=output, session=session, dry_run=dry_run))
+
+    def resolve(self, delivery_id: str, reason: str) -> Delivery:
+        """Settle a dead letter, or a held delivery, without sending it."""
+        return self._send(requests.resolve_delivery(delivery_id, reason))
 
 
 class Flows(FlowFollowing):
@@ -582,20 +980,71 @@ class Goals(Resource):
         """Get the goal of a session, now or as of a commit."""
         return self._send(requests.get_goal(session, at=at))
 
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+    ) -> Page[Goal]:
+        """List goals, newest first."""
+        return self._send(
+            requests.list_goals(limit=limit, cursor=cursor, session=session, session_id=session_id, status=status)
+        )
+
     def put(
         self,
         session: str,
         objective: str,
         *,
+        idempotency_key: str | None = None,
         completion: Sequence[str | Mapping[str, Any]] | None = None,
         budget: GoalLimits | Json | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> Goal:
         """Set the goal of a session."""
-        return self._send(requests.put_goal(session, objective, completion=completion, budget=budget))
+        return self._send(
+            requests.put_goal(
+                session,
+                objective,
+                idempotency_key=idempotency_key,
+                completion=completion,
+                budget=budget,
+                if_match=if_match,
+                if_none_match=if_none_match,
+            )
+        )
 
     def update(self, session: str, *, idempotency_key: str | None = None, **changes: Unpack[ChangeGoal]) -> Goal:
         """Change, pause or resume the goal, or raise its budget."""
         return self._send(requests.change_goal(session, idempotency_key=idempotency_key, **changes))
+
+
+class Hooks(Definitions):
+    """The operations of `hooks`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "hooks")
+
+    def invocations(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | Sequence[str] | None = None,
+    ) -> Page[HookInvocation]:
+        """List the invocations of a hook, newest first; `status=dead` lists those that failed."""
+        return self._send(requests.hook_invocations(name, limit=limit, cursor=cursor, status=status))
+
+    def test(
+        self, name: str, *, event: str | None = None, input: Mapping[str, Any] | None = None, session: str | None = None
+    ) -> HookTrial:
+        """Run a hook once, with an input that the caller gives; its answer decides nothing."""
+        return self._send(requests.test_hook(name, event=event, input=input, session=session))
 
 
 class Login(Resource):
@@ -669,6 +1118,23 @@ class Mailbox(Resource):
         return self._send(requests.redeliver_mail(agent, message))
 
 
+class Mcp(Definitions):
+    """The operations of `mcp`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "mcp")
+
+    def call_tool(
+        self, name: str, tool: str, *, arguments: Mapping[str, Any] | None = None, session: str | None = None
+    ) -> ToolAnswer:
+        """Call a tool of an MCP server without an agent."""
+        return self._send(requests.call_mcp_tool(name, tool, arguments=arguments, session=session))
+
+    def connect_server(self, name: str, *, session: str | None = None) -> McpServerDetails:
+        """Start an MCP server, and show it when it is ready or has failed."""
+        return self._send(requests.connect_mcp_server(name, session=session))
+
+
 class Memory(Resource):
     """The operations of `memory`."""
 
@@ -735,10 +1201,19 @@ class Memory(Resource):
         )
 
     def put(
-        self, scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+        self,
+        scope: str,
+        owner: str,
+        path: str,
+        content: Mapping[str, Any] | str,
+        *,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> MemoryFile:
         """Create (201) or replace (200) a memory file, which becomes a user's."""
-        return self._send(requests.put_memory(scope, owner, path, content, if_match=if_match))
+        return self._send(
+            requests.put_memory(scope, owner, path, content, if_match=if_match, if_none_match=if_none_match)
+        )
 
     def revoke(self, path: str, *, digest: str | None = None) -> MemoryFile:
         """Revoke a user's memory file: it counts as an agent's from then on."""
@@ -747,6 +1222,92 @@ class Memory(Resource):
     def text(self, scope: str, owner: str, path: str, *, at: str | None = None) -> Text:
         """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
         return self._send(requests.get_memory_text(scope, owner, path, at=at))
+
+
+class Observations(Resource):
+    """The operations of `observations`."""
+
+    def create(
+        self,
+        source: str,
+        items: Sequence[ObservationItem | Json],
+        *,
+        kind: str | None = None,
+        captured_at: str | None = None,
+        stream: str | None = None,
+        sequence: int | None = None,
+        group: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ReceivedObservations:
+        """Store observations (201); the same key returns the earlier ones (200)."""
+        return self._send(
+            requests.create_observations(
+                source,
+                items,
+                kind=kind,
+                captured_at=captured_at,
+                stream=stream,
+                sequence=sequence,
+                group=group,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def get(self, observation_id: str) -> Observation:
+        """Get one observation."""
+        return self._send(requests.get_observation(observation_id))
+
+    def list(
+        self,
+        source: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        kind: str | Sequence[str] | None = None,
+        stream: str | None = None,
+        group: str | None = None,
+        state: str | None = None,
+    ) -> Page[Observation]:
+        """List the observations of a source, newest first."""
+        return self._send(
+            requests.list_observations(
+                source, limit=limit, cursor=cursor, kind=kind, stream=stream, group=group, state=state
+            )
+        )
+
+    def materialize(
+        self,
+        select: Selection | Json,
+        to: MaterializationTarget | Json,
+        *,
+        idempotency_key: str | None = None,
+        fail_when_empty: bool = False,
+    ) -> Materialized:
+        """Start a run or a Flow with observations."""
+        return self._send(
+            requests.materialize_observations(
+                select, to, idempotency_key=idempotency_key, fail_when_empty=fail_when_empty
+            )
+        )
+
+    def raw(self, observation_id: str) -> bytes:
+        """Get the content of an observation."""
+        return self._send(requests.get_observation_raw(observation_id))
+
+
+class Outputs(Definitions):
+    """The operations of `outputs`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "outputs")
+
+    def enable(self, name: str) -> OutputDetails:
+        """Switch an output on again that its receiver switched off."""
+        return self._send(requests.enable_output(name))
+
+    def test(self, name: str, *, target: Mapping[str, Any] | None = None, content: str | None = None) -> OutputTrial:
+        """Send a sample to an output."""
+        return self._send(requests.test_output(name, target=target, content=content))
 
 
 class Permissions(Resource):
@@ -763,9 +1324,27 @@ class Permissions(Resource):
         """Explain the decision on a call without executing it."""
         return self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
-    def get(self) -> Json:
+    def get(self, *, session: str | None = None) -> Json:
         """Get the effective rules."""
-        return self._send(requests.permissions())
+        return self._send(requests.permissions(session=session))
+
+    def history(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
+        """List commits that changed permissions.yaml, newest first."""
+        return self._send(requests.permissions_history(limit=limit, cursor=cursor))
+
+    def put(
+        self, content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> Json:
+        """Create (201) or replace (200) permissions.yaml, stored as written."""
+        return self._send(requests.put_permissions(content, if_match=if_match, if_none_match=if_none_match))
+
+    def restore(self, rev: str, *, if_match: str | None = None) -> Json:
+        """Replace permissions.yaml with its version of a commit."""
+        return self._send(requests.restore_permissions(rev, if_match=if_match))
+
+    def text(self, *, session: str | None = None) -> Text:
+        """Get the effective rules: the file's own text, byte for byte."""
+        return self._send(requests.permissions_text(session=session))
 
 
 class Playbooks(Definitions):
@@ -826,14 +1405,171 @@ class Playbooks(Definitions):
         return self._send(requests.list_versions(name, limit=limit, cursor=cursor, state=state, at=at))
 
 
+class Projects(Definitions):
+    """The operations of `projects`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "projects")
+
+    def archive(self, name: str, reason: str | None = None) -> ProjectDetails:
+        """Archive a project: it takes no more tasks."""
+        return self._send(requests.archive_project(name, reason))
+
+    def board(self, name: str, *, limit: int | None = None) -> Board:
+        """Get the tasks of a project by status."""
+        return self._send(requests.project_board(name, limit=limit))
+
+    def channels(self, name: str, *, limit: int | None = None, cursor: str | None = None) -> Page[ProjectChannelLink]:
+        """List the channels that a project links."""
+        return self._send(requests.list_project_channels(name, limit=limit, cursor=cursor))
+
+    def claim_task(
+        self,
+        project: str,
+        task: str,
+        holder: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        agent: str | None = None,
+        ttl: str | None = None,
+    ) -> HeldTask:
+        """Claim a task; one holder gets it."""
+        return self._send(
+            requests.claim_project_task(project, task, holder, idempotency_key=idempotency_key, agent=agent, ttl=ttl)
+        )
+
+    def complete_task(
+        self,
+        project: str,
+        task: str,
+        claim_id: str,
+        output: str | None = None,
+        *,
+        status: str | None = None,
+        reason: str | None = None,
+    ) -> ProjectTask:
+        """End a task as its holder."""
+        return self._send(requests.complete_project_task(project, task, claim_id, output, status=status, reason=reason))
+
+    def create_task(
+        self,
+        project: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        task_id: str | None = None,
+        description: str | None = None,
+        assignee: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        parent: str | None = None,
+    ) -> ProjectTask:
+        """Create a task in a project."""
+        return self._send(
+            requests.create_project_task(
+                project,
+                title,
+                idempotency_key=idempotency_key,
+                task_id=task_id,
+                description=description,
+                assignee=assignee,
+                blocked_by=blocked_by,
+                parent=parent,
+            )
+        )
+
+    def delete_task(self, project: str, task: str) -> None:
+        """Delete a task that no other waits for."""
+        self._send(requests.delete_project_task(project, task))
+
+    def extend_task(self, project: str, task: str, claim_id: str, *, ttl: str | None = None) -> HeldTask:
+        """Extend the claim of an outside holder."""
+        return self._send(requests.extend_project_task(project, task, claim_id, ttl=ttl))
+
+    def members(self, name: str, *, limit: int | None = None, cursor: str | None = None) -> Page[ProjectMemberDetails]:
+        """List the members of a project, with what they own."""
+        return self._send(requests.list_project_members(name, limit=limit, cursor=cursor))
+
+    def pause(self, name: str, reason: str | None = None) -> ProjectDetails:
+        """Start and claim no more tasks."""
+        return self._send(requests.pause_project(name, reason))
+
+    def release_task(self, project: str, task: str, claim_id: str, reason: str | None = None) -> ProjectTask:
+        """Give a task back without a result."""
+        return self._send(requests.release_project_task(project, task, claim_id, reason))
+
+    def resume(self, name: str, reason: str | None = None) -> ProjectDetails:
+        """Make a project active again."""
+        return self._send(requests.resume_project(name, reason))
+
+    def start_task(self, project: str, task: str, *, idempotency_key: str | None = None) -> ProjectTask:
+        """Start a run for a task, in the session of its assignee."""
+        return self._send(requests.start_project_task(project, task, idempotency_key=idempotency_key))
+
+    def task(self, project: str, task: str) -> ProjectTask:
+        """Get one task of a project."""
+        return self._send(requests.get_project_task(project, task))
+
+    def tasks(
+        self,
+        project: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: str | Sequence[str] | None = None,
+        assignee: str | None = None,
+        parent: str | None = None,
+    ) -> Page[ProjectTask]:
+        """List the tasks of a project, newest first."""
+        return self._send(
+            requests.list_project_tasks(
+                project, limit=limit, cursor=cursor, status=status, assignee=assignee, parent=parent
+            )
+        )
+
+    def update_task(self, project: str, task: str, **changes: Unpack[ChangeProjectTask]) -> ProjectTask:
+        """Change a task: as its holder with `claim_id`, else as a user."""
+        return self._send(requests.change_project_task(project, task, **changes))
+
+
+class Prompt(Resource):
+    """The operations of `prompt`."""
+
+    def get(self) -> Json:
+        """Get the operator's base prompt."""
+        return self._send(requests.instructions())
+
+    def history(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
+        """List commits that changed instructions.md, newest first."""
+        return self._send(requests.instructions_history(limit=limit, cursor=cursor))
+
+    def put(
+        self, content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> Json:
+        """Create (201) or replace (200) instructions.md, stored as written."""
+        return self._send(requests.put_instructions(content, if_match=if_match, if_none_match=if_none_match))
+
+    def restore(self, rev: str, *, if_match: str | None = None) -> Json:
+        """Replace instructions.md with its version of a commit."""
+        return self._send(requests.restore_instructions(rev, if_match=if_match))
+
+    def text(self) -> Text:
+        """Get the operator's base prompt: the file's own text, byte for byte."""
+        return self._send(requests.instructions_text())
+
+
 class Questions(Resource):
     """The operations of `questions`."""
 
     def answer(
-        self, question_id: str, answers: Mapping[str, Answer | Json], *, idempotency_key: str | None = None
+        self,
+        question_id: str,
+        answers: Mapping[str, Answer | Json],
+        *,
+        idempotency_key: str | None = None,
+        via: str | None = None,
     ) -> Question:
         """Answer all items of a question."""
-        return self._send(requests.answer_question(question_id, answers, idempotency_key=idempotency_key))
+        return self._send(requests.answer_question(question_id, answers, idempotency_key=idempotency_key, via=via))
 
     def decline(self, question_id: str, reason: str | None = None, *, idempotency_key: str | None = None) -> Question:
         """Decline to answer a question."""
@@ -868,6 +1604,17 @@ class Questions(Resource):
         )
 
 
+class Routes(Definitions):
+    """The operations of `routes`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "routes")
+
+    def test(self, name: str) -> RouteTrial:
+        """Try a route with one small call per ability."""
+        return self._send(requests.test_route(name))
+
+
 class Runs(Resource):
     """The operations of `runs`."""
 
@@ -893,6 +1640,14 @@ class Runs(Resource):
             )
         )
 
+    def debug(self, run_id: str) -> Page[DebugArtifact]:
+        """List what a run captured for debugging, oldest first."""
+        return self._send(requests.list_debug(run_id))
+
+    def debug_artifact(self, run_id: str, artifact: str) -> bytes:
+        """Get the content of a debug artifact."""
+        return self._send(requests.get_debug(run_id, artifact))
+
     def events(
         self, run_id: str, *, after: int | None = None, kind: str | Sequence[str] | None = None
     ) -> Iterator[Event]:
@@ -916,6 +1671,7 @@ class Runs(Resource):
         route: str | None = None,
         agent_id: str | None = None,
         retry_of: str | None = None,
+        project: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[RunView]:
         """List runs, newest first."""
@@ -930,6 +1686,7 @@ class Runs(Resource):
                 route=route,
                 agent_id=agent_id,
                 retry_of=retry_of,
+                project=project,
                 id_prefix=id_prefix,
             )
         )
@@ -952,9 +1709,11 @@ class Runs(Resource):
         route: str | None = None,
         model: str | None = None,
         generation: Mapping[str, Any] | None = None,
+        skills: Sequence[str] | None = None,
         reply_targets: Sequence[Mapping[str, Any]] | None = None,
         completion: Sequence[str | Mapping[str, Any]] | None = None,
         budget: Budget | Json | None = None,
+        debug: str | None = None,
     ) -> Run:
         """Queue a run."""
         return Run(
@@ -972,9 +1731,11 @@ class Runs(Resource):
                     route=route,
                     model=model,
                     generation=generation,
+                    skills=skills,
                     reply_targets=reply_targets,
                     completion=completion,
                     budget=budget,
+                    debug=debug,
                 )
             ),
         )
@@ -1033,9 +1794,17 @@ class Secrets(Resource):
         """List slots by name, without values."""
         return self._send(requests.list_secrets(limit=limit, cursor=cursor))
 
-    def put(self, slot: str, value: str, description: str | None = None) -> Secret:
+    def put(
+        self,
+        slot: str,
+        value: str,
+        description: str | None = None,
+        *,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Secret:
         """Set (201) or rotate (200) a slot."""
-        return self._send(requests.put_secret(slot, value, description))
+        return self._send(requests.put_secret(slot, value, description, if_match=if_match, if_none_match=if_none_match))
 
     def rekey(self) -> Page[Secret]:
         """Re-encrypt all slots for secrets/recipients.txt."""
@@ -1058,6 +1827,10 @@ class Sessions(Resource):
         commands (`bash`) are not recorded."""
         return self._send(requests.session_changes(session_id, limit=limit, cursor=cursor))
 
+    def compact(self, session_id: str, *, reason: str | None = None) -> Session:
+        """Request a summary of the conversation, with which the next run begins."""
+        return self._send(requests.compact_session(session_id, reason=reason))
+
     def create(
         self,
         session_id: str | None = None,
@@ -1077,6 +1850,9 @@ class Sessions(Resource):
         while_waiting: str | None = None,
         capability_scope: CapabilityScope | Json | None = None,
         credential_scope: CredentialScope | Json | None = None,
+        project: str | None = None,
+        announce: Sequence[Mapping[str, Any]] | None = None,
+        debug: str | None = None,
     ) -> Session:
         """Create a session (201), or return the existing one with the same settings (200)."""
         return self._send(
@@ -1097,6 +1873,9 @@ class Sessions(Resource):
                 while_waiting=while_waiting,
                 capability_scope=capability_scope,
                 credential_scope=credential_scope,
+                project=project,
+                announce=announce,
+                debug=debug,
             )
         )
 
@@ -1154,12 +1933,15 @@ class Sessions(Resource):
         limit: int | None = None,
         cursor: str | None = None,
         after: int | None = None,
+        before: int | None = None,
         run: str | None = None,
         kind: str | Sequence[str] | None = None,
     ) -> Page[JournalLine]:
         """List journal lines, oldest first."""
         return self._send(
-            requests.session_journal(session_id, limit=limit, cursor=cursor, after=after, run=run, kind=kind)
+            requests.session_journal(
+                session_id, limit=limit, cursor=cursor, after=after, before=before, run=run, kind=kind
+            )
         )
 
     def list(
@@ -1171,6 +1953,7 @@ class Sessions(Resource):
         session_id: str | None = None,
         status: str | Sequence[str] | None = None,
         route: str | None = None,
+        project: str | None = None,
         q: str | None = None,
         permission_mode: str | None = None,
         id_prefix: str | None = None,
@@ -1184,6 +1967,7 @@ class Sessions(Resource):
                 session_id=session_id,
                 status=status,
                 route=route,
+                project=project,
                 q=q,
                 permission_mode=permission_mode,
                 id_prefix=id_prefix,
@@ -1214,6 +1998,66 @@ class Sessions(Resource):
     ) -> Page[Task]:
         """List the session's tasks, newest first."""
         return self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
+
+
+class Skills(Definitions):
+    """The operations of `skills`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "skills")
+
+    def get(self, name: str, *, at: str | None = None, session: str | None = None) -> Json:
+        """One skill."""
+        return self._send(requests.get_skill(name, at=at, session=session))
+
+    def list(self, *, limit: int | None = None, cursor: str | None = None, session: str | None = None) -> Page[Json]:
+        """List valid skills, by id."""
+        return self._send(requests.list_skills(limit=limit, cursor=cursor, session=session))
+
+    def text(self, name: str, *, at: str | None = None, session: str | None = None) -> Text:
+        """One skill: the file's own text, byte for byte."""
+        return self._send(requests.get_skill_text(name, at=at, session=session))
+
+
+class Sources(Definitions):
+    """The operations of `sources`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "sources")
+
+    def revoke_token(self, name: str) -> None:
+        """Revoke the upload tokens of a source."""
+        self._send(requests.revoke_source_token(name))
+
+    def rotate_token(self, name: str, *, grace: str | None = None) -> NewSourceToken:
+        """Create the upload token of a source."""
+        return self._send(requests.rotate_source_token(name, grace=grace))
+
+
+class Stacks(Resource):
+    """The operations of `stacks`."""
+
+    def apply(
+        self,
+        managed_by: str,
+        files: Sequence[StackFile | Json],
+        *,
+        prune: bool = False,
+        plan: str | None = None,
+        if_match: str | None = None,
+    ) -> StackPlan:
+        """Apply a stack: all of its files as one commit, or none."""
+        return self._send(requests.apply_stack(managed_by, files, prune=prune, plan=plan, if_match=if_match))
+
+    def files(
+        self, *, limit: int | None = None, cursor: str | None = None, managed_by: str | None = None
+    ) -> Page[ExportedFile]:
+        """List the files of Definitions, with their content."""
+        return self._send(requests.export_stack(limit=limit, cursor=cursor, managed_by=managed_by))
+
+    def plan(self, managed_by: str, files: Sequence[StackFile | Json], *, prune: bool = False) -> StackPlan:
+        """Show what applying a stack would do."""
+        return self._send(requests.plan_stack(managed_by, files, prune=prune))
 
 
 class Tasks(Resource):
@@ -1278,10 +2122,13 @@ class Tokens(Resource):
         *,
         person: str | None = None,
         sessions: Sequence[str] | None = None,
+        projects: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
         """Create a token; only this response contains its text."""
-        return self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
+        return self._send(
+            requests.create_token(name, role, person=person, sessions=sessions, projects=projects, expires=expires)
+        )
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
         """List tokens by name, without their text."""
@@ -1296,7 +2143,8 @@ class Trust(Resource):
     """The operations of `trust`."""
 
     def allow(self, name: str, digest: str) -> Trusted:
-        """Let a version start its commands after their review: it becomes verified on the caller's authority."""
+        """Trust a version (it becomes verified), a server, a hook, an output or a skill on the caller's authority,
+        after a review."""
         return self._send(requests.trust(name, digest))
 
     def get(self, name: str) -> Trusted:
@@ -1306,8 +2154,25 @@ class Trust(Resource):
     def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
+        """List MCP servers, hooks, outputs and versions of playbooks that start commands, and skills, with their
+        trust."""
         return self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
+
+    def trusted_hook(self, hook: str) -> Trusted:
+        """Get one hook with its trust."""
+        return self._send(requests.get_trusted_hook(hook))
+
+    def trusted_output(self, output: str) -> Trusted:
+        """Get one output with its trust."""
+        return self._send(requests.get_trusted_output(output))
+
+    def trusted_server(self, server: str) -> Trusted:
+        """Get one MCP server with its trust."""
+        return self._send(requests.get_trusted_server(server))
+
+    def trusted_skill(self, skill: str) -> Trusted:
+        """Get one skill with its trust."""
+        return self._send(requests.get_trusted_skill(skill))
 
 
 class Kheish(Connection):
@@ -1329,13 +2194,34 @@ class Kheish(Connection):
         return Approvals(self)
 
     @cached_property
+    def assets(self) -> Assets:
+        """The operations of `assets`."""
+        return Assets(self)
+
+    @cached_property
     def audit(self) -> Audit:
         """The operations of `audit`."""
         return Audit(self)
 
+    @cached_property
+    def channels(self) -> Channels:
+        """The operations of `channels`."""
+        return Channels(self)
+
+    @cached_property
+    def connectors(self) -> Connectors:
+        """The operations of `connectors`."""
+        return Connectors(self)
+
     def definitions(self, kind: str) -> Definitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `skills`, `playbooks`, `hooks`, `schedules`,
+        `outputs`, `connectors`, `sources`, `projects`, `channels`, `mcp`."""
         return Definitions(self, kind)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """The operations of `deliveries`."""
+        return Deliveries(self)
 
     @cached_property
     def flows(self) -> Flows:
@@ -1348,6 +2234,11 @@ class Kheish(Connection):
         return Goals(self)
 
     @cached_property
+    def hooks(self) -> Hooks:
+        """The operations of `hooks`."""
+        return Hooks(self)
+
+    @cached_property
     def login(self) -> Login:
         """The operations of `login`."""
         return Login(self)
@@ -1358,9 +2249,24 @@ class Kheish(Connection):
         return Mailbox(self)
 
     @cached_property
+    def mcp(self) -> Mcp:
+        """The operations of `mcp`."""
+        return Mcp(self)
+
+    @cached_property
     def memory(self) -> Memory:
         """The operations of `memory`."""
         return Memory(self)
+
+    @cached_property
+    def observations(self) -> Observations:
+        """The operations of `observations`."""
+        return Observations(self)
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """The operations of `outputs`."""
+        return Outputs(self)
 
     @cached_property
     def permissions(self) -> Permissions:
@@ -1373,9 +2279,24 @@ class Kheish(Connection):
         return Playbooks(self)
 
     @cached_property
+    def projects(self) -> Projects:
+        """The operations of `projects`."""
+        return Projects(self)
+
+    @cached_property
+    def prompt(self) -> Prompt:
+        """The operations of `prompt`."""
+        return Prompt(self)
+
+    @cached_property
     def questions(self) -> Questions:
         """The operations of `questions`."""
         return Questions(self)
+
+    @cached_property
+    def routes(self) -> Routes:
+        """The operations of `routes`."""
+        return Routes(self)
 
     @cached_property
     def runs(self) -> Runs:
@@ -1396,6 +2317,21 @@ class Kheish(Connection):
     def sessions(self) -> Sessions:
         """The operations of `sessions`."""
         return Sessions(self)
+
+    @cached_property
+    def skills(self) -> Skills:
+        """The operations of `skills`."""
+        return Skills(self)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The operations of `sources`."""
+        return Sources(self)
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        """The operations of `stacks`."""
+        return Stacks(self)
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -1424,6 +2360,14 @@ class Kheish(Connection):
         """Get the effective settings."""
         return self.send(requests.config())
 
+    def config_history(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
+        """List commits that changed kheish.yaml, newest first."""
+        return self.send(requests.config_history(limit=limit, cursor=cursor))
+
+    def config_text(self) -> Text:
+        """Get the effective settings: the file's own text, byte for byte."""
+        return self.send(requests.config_text())
+
     def events(
         self,
         *,
@@ -1433,11 +2377,16 @@ class Kheish(Connection):
         session_id: str | None = None,
         run: str | None = None,
         flow: str | None = None,
+        project: str | None = None,
+        channel: str | None = None,
     ) -> Iterator[Event]:
         """All events. Those after `after` (0: all; None: from now on), then live ones, without end; continues over
         cuts and daemon restarts."""
         return self.follow(
-            requests.events(kind=kind, session=session, session_id=session_id, run=run, flow=flow), after=after
+            requests.events(
+                kind=kind, session=session, session_id=session_id, run=run, flow=flow, project=project, channel=channel
+            ),
+            after=after,
         )
 
     def head(self) -> Json:
@@ -1486,17 +2435,34 @@ class Kheish(Connection):
         severity: str | Sequence[str] | None = None,
         path: str | None = None,
         code: str | None = None,
+        session: str | None = None,
     ) -> Page[FileProblem]:
         """List problems in files."""
-        return self.send(requests.problems(limit=limit, cursor=cursor, severity=severity, path=path, code=code))
+        return self.send(
+            requests.problems(limit=limit, cursor=cursor, severity=severity, path=path, code=code, session=session)
+        )
+
+    def put_config(
+        self, content: Mapping[str, Any] | str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> Json:
+        """Create (201) or replace (200) kheish.yaml, stored as written."""
+        return self.send(requests.put_config(content, if_match=if_match, if_none_match=if_none_match))
 
     def ready(self) -> Json:
         """Check whether work is accepted."""
         return self.send(requests.ready())
 
+    def restore_config(self, rev: str, *, if_match: str | None = None) -> Json:
+        """Replace kheish.yaml with its version of a commit."""
+        return self.send(requests.restore_config(rev, if_match=if_match))
+
     def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
         """Resume after a pause."""
         return self.send(requests.resume(route, takeover=takeover))
+
+    def runtime(self) -> RuntimeReport:
+        """Get the condition of what agents run with, redacted."""
+        return self.send(requests.runtime())
 
     def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:
         """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch
@@ -1516,12 +2482,22 @@ class Kheish(Connection):
         session: str | None = None,
         session_id: str | None = None,
         route: str | None = None,
+        project: str | None = None,
+        playbook: str | None = None,
         day: str | None = None,
         by: str | Sequence[str] | None = None,
     ) -> Page[UsageRow]:
         """Get the usage and its cost."""
         return self.send(
             requests.usage(
-                limit=limit, cursor=cursor, session=session, session_id=session_id, route=route, day=day, by=by
+                limit=limit,
+                cursor=cursor,
+                session=session,
+                session_id=session_id,
+                route=route,
+                project=project,
+                playbook=playbook,
+                day=day,
+                by=by,
             )
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from kheish.client import faults
-from kheish.client.call import Call, Reply, answer
+from kheish.client.call import Call, Reply, again_after, answer
 from kheish.client.discovery import Address
 from kheish.client.sse import SILENCE
 from kheish.errors import Unreachable
@@ -65,14 +66,23 @@ class Transport:
 
     def send(self, call: Call[T]) -> T:
         """Send a call and read its response. Raises the KheishError of the daemon's response, or Unreachable."""
+        began = time.monotonic()
+        while True:
+            reply = self._reach(call)
+            pause = again_after(call, reply, time.monotonic() - began)
+            if pause is None:
+                return answer(call, reply)
+            time.sleep(pause)
+
+    def _reach(self, call: Call[T]) -> Reply:
         try:
-            return answer(call, self._exchange(call))
+            return self._exchange(call)
         except ConnectionRefusedError as error:
             # Nothing was sent, so a retry at the new address cannot repeat anything.
             if not self.moved():
                 raise lost(self.address, error) from error
         try:
-            return answer(call, self._exchange(call))
+            return self._exchange(call)
         except ConnectionRefusedError as error:
             raise lost(self.address, error) from error
 

@@ -15,6 +15,7 @@ from kheish.store.git import blame, revisions
 from kheish.store.git.hold import BRANCH
 from kheish.store.git.revisions import Moment
 from kheish.store.pipes import Child, unpack
+from kheish.texts import is_number
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
@@ -30,7 +31,7 @@ class Past:
         """Return the moment that a revision denotes. Raise Invalid, UnknownEvent or NotFound."""
         match revisions.parse(rev):
             case revisions.Event(n):
-                return await (self._digits(rev, n) if n > self._state.n and rev.isdecimal() else self._event(n))
+                return await (self._digits(rev, n) if n > self._state.n and is_number(rev) else self._event(n))
             case revisions.Time(time):
                 return await self._time(rev, int(time))
             case revisions.Name(name):
@@ -85,7 +86,7 @@ class Past:
                 raise InvalidCursor("The cursor was not issued by this list; restart without it.")
             log = await self._child.request("log", limit=limit, paths=[path], rev=rev)
             return [{**one, "place": f"c{one['commit']}"} for one in log]
-        below = int(place) if place and place.isdecimal() and len(place) < 19 else None
+        below = int(place) if place and is_number(place) and len(place) < 19 else None
         marks = await asyncio.to_thread(self._state.index.commits_of, session_id, below=below, limit=limit)
         found = await self._child.request("described", commits=[commit for _, commit, _ in marks])
         places = {commit: str(n) for n, commit, _ in marks}

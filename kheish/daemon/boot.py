@@ -20,7 +20,9 @@ import orjson
 from kheish.daemon import index_backfill, pausing
 from kheish.daemon.rows import row
 from kheish.domain import events, nouns, runs
+from kheish.domain.assets import asset as assets
 from kheish.domain.forks import fork as forks
+from kheish.domain.observations import observation as observations
 from kheish.domain.sessions import end as session_end
 from kheish.errors import Damaged, KheishError
 from kheish.state import encoding, loading, streams
@@ -35,6 +37,11 @@ log = logging.getLogger(__name__)
 #: a root whose `.git/kheish` is new (a clone) goes on this far above what its commits name: numbers are never reused
 JUMP = 1_000_000
 BATCH = 400  # sessions read at a time
+#: kinds of entries that name files which were written before them
+_NAMING = frozenset({
+    events.SessionForked.kind, events.AssetStored.kind, events.AssetDerived.kind, events.ObservationsStored.kind,
+    events.ObservationsPurged.kind,
+})  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -95,9 +102,13 @@ def _payloads(found: wal.Recovered) -> Iterator[str]:
     for where, line in (one for group in found.groups for one in group):
         folder = where.removesuffix("/journal")
         yield from (spills.place_of(folder, name) for name in encoding.spilled(line["data"]))
-        match events.decode(line).event if line["kind"] == events.SessionForked.kind else None:
+        match events.decode(line).event if line["kind"] in _NAMING else None:
             case events.SessionForked() as forked:
                 yield from forks.paths(forked.path, forked)
+            case events.AssetStored() | events.AssetDerived() as event:
+                yield from assets.files_of(event)
+            case events.ObservationsStored() | events.ObservationsPurged() as event:
+                yield from observations.files_of(event)
 
 
 def _noted(root: Path) -> int:

@@ -113,9 +113,10 @@ class Connection(HttpToolsProtocol):
         if self._head > self.HEAD_BYTES:  # it came whole, in one piece
             return self._end(b"431 Request Header Fields Too Large")
         self._in_body = True
-        if (length := self._content_length()) > media.BODY_BYTES:
+        most = media.most_bytes(self.parser.get_method(), self.url)
+        if (length := self._content_length()) > most:
             # Falcon reads before it asks the resource: the caller would be told to continue, and send all of it.
-            document = errors.problem(TooLarge.of_body(length, media.BODY_BYTES))
+            document = errors.problem(TooLarge.of_body(length, most))
             return self._end(b"413 Content Too Large", errors.MEDIA.encode(), orjson.dumps(document))
         self._wait(self.BODY_SECONDS)
         if not self.url.startswith(b"/") and b"://" in self.url:

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 
+from kheish import ids
 from kheish.api import submissions
-from kheish.authoring.inbox.inbox import BY, Unusable, place_of
+from kheish.api.observations import uploads
+from kheish.authoring.inbox.inbox import BY, Unusable, place_of, source_of
 from kheish.authoring.inbox.rejects import plain_name
 from kheish.authoring.inbox.tickets import FOLDER, Taken
 from kheish.domain import conventions, keys
@@ -16,6 +18,8 @@ from kheish.domain.events import Idempotency
 from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
 from kheish.runtime import submission
+from kheish.runtime.observations.contents import Given
+from kheish.runtime.observations.keeper import Keeper
 from kheish.state import pins
 from kheish.state.state import State
 from kheish.store import parsing
@@ -46,6 +50,23 @@ def submitter(state: State, workspace: Callable[[str], Awaitable[Path]]) -> Call
         return f"{path}/inbox/{run_id}.{plain_name(name)}"
 
     return submit
+
+
+def observer(keeper: Keeper) -> Callable[[Taken, bytes], Awaitable[None]]:
+    """Return what makes an observation of a file that was taken."""
+
+    async def observe(taken: Taken, raw: bytes) -> None:
+        """Store the observation durably, once. Raise Unusable or KheishError."""
+        source_id, name = source_of(taken.path)
+        file = keeper.file(ids.check_slug(source_id, "the source"))
+        at = ids.stamp(keeper.state.clock())
+        given = Given(content=raw, kind=uploads.kind_of(raw, file, name), captured_at=at, metadata={"file": name})
+        request = {"path": taken.path, "content": await keeper.fingerprint(source_id, raw)}
+        key = keys.of(f"{FOLDER}/{source_id}", taken.key, request)
+        found, _ = await keeper.receive(source_id, [given], by=BY, request=key)
+        log.info("%s is the observation %s", taken.path, found[0].observation_id)
+
+    return observe
 
 
 def read(path: str, name: str, raw: bytes) -> submissions.Submission:

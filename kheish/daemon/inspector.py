@@ -11,8 +11,7 @@ from kheish.daemon.workspaces import Workspaces
 from kheish.domain import scopes
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.flows.flow import PHASE_TOOL
-from kheish.domain.permissions import decide as permissions
-from kheish.domain.permissions import rules as permission_rules
+from kheish.domain.permissions import decide as permissions, matrix, rules as permission_rules
 from kheish.domain.permissions.rules import Verdict
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions.session import Session
@@ -35,7 +34,7 @@ class Inspector:
 
     def _tool(self, name: str, run: Run | None = None) -> Tool:
         tools = self._agent.tools_for(run)
-        tool = tools.get(name)
+        tool = tools.get(name) or next((one for one in tools.values() if one.true_name == name), None)
         if tool is None:
             raise NotFound(unknown_tool(name, tools))
         return tool
@@ -49,13 +48,7 @@ class Inspector:
 
     async def _check(self, tool: str, arguments: Mapping[str, Any], session: Session | None) -> Mapping[str, Any]:
         found, file = self._tool(tool), self._state.definitions.permissions
-        settings: Mapping[str, Any] = {"permission_mode": file.mode, "permission_rules": []}
-        policies: scopes.Scopes = ()
-        if session is not None:
-            settings = session.settings
-            policies = scopes.capability(settings, settings["persona"], in_flow=False)
-
-        workspace = Path(settings.get("workspace") or await self._workspaces.presumed())
+        settings, policies, workspace = await self._terms(session)
         call, _ = await deciding.located(self._state, workspace, found, arguments)
         verdict = await asyncio.to_thread(
             permissions.decide,
@@ -67,6 +60,29 @@ class Inspector:
             policies=policies,
         )
         return {**permissions.explain(verdict), "runs": _runs(verdict, arguments)}
+
+    async def matrix(self, session_id: str) -> Mapping[str, Any]:
+        """Return the decision on the calls of each tool in a session, with the rules that depend on a call's
+        arguments. Raises NotFound."""
+        async with self._state.using(session_id):
+            file = self._state.definitions.permissions
+            settings, policies, workspace = await self._terms(self._state.get(Session, session_id))
+            mode = permission_rules.effective_mode(file, settings["permission_mode"])
+            rules = permission_rules.scopes(file, settings["permission_rules"])
+            tools = {tool.ruled_name: tool.effect.value for tool in self._agent.tools_for(None).values()}
+            terms = matrix.Terms(mode, rules, self._agent.sandbox(), workspace, tuple(policies))
+            rows = await asyncio.to_thread(matrix.rows, tools, terms)
+        return {**file.model_dump(mode="json"), "session_id": session_id, "effective_mode": mode, "tools": rows}
+
+    async def _terms(self, session: Session | None) -> tuple[Mapping[str, Any], scopes.Scopes, Path]:
+        """Return the settings, the scopes and the workspace of a session, or those of a new one."""
+        settings: Mapping[str, Any]
+        settings = {"permission_mode": self._state.definitions.permissions.mode, "permission_rules": []}
+        policies: scopes.Scopes = ()
+        if session is not None:
+            settings = session.settings
+            policies = scopes.capability(settings, settings["persona"], in_flow=False)
+        return settings, policies, Path(settings.get("workspace") or await self._workspaces.presumed())
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
         """Determine what an approval of this call with other arguments would be bound to.

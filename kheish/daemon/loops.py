@@ -14,6 +14,7 @@ from kheish.authoring import sources
 from kheish.daemon import boot, index_backfill, presence
 from kheish.daemon.spawning import spawn
 from kheish.domain import events, routes
+from kheish.domain.mcp import tokens
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError
@@ -56,12 +57,19 @@ async def revive_scribe(daemon: Daemon) -> None:
 
 
 def learn_secrets(daemon: Daemon) -> None:
-    """Scrub the vault's values, and what routes refer to by `env:NAME`, from every line from now on."""
+    """Scrub the vault's values, and what files refer to by `env:NAME`, from every line from now on."""
     secrets = {"token": daemon.facts.token, **daemon.auth.vault.values()}
+    for slot, text in daemon.auth.vault.values().items():
+        login = tokens.read(slot, text)
+        secrets |= {f"{slot}.{name}": one for name, one in login.secrets.items()} if login is not None else {}
     for route in daemon.state.definitions.routes.values():
         value = routes.from_environment(route.auth_ref or "", daemon.environ)
         if value and route.auth_ref:
             secrets[route.auth_ref] = value
+    known = daemon.state.definitions.by_kind
+    for user in (*known["mcp"].values(), *known["hooks"].values(), *known["outputs"].values()):
+        given = {slot: routes.from_environment(slot, daemon.environ) for slot in user.slots}
+        secrets |= {slot: one for slot, one in given.items() if one}
     if secrets != daemon.facts.secrets:  # another scrubber has all Definitions looked through at the next save
         daemon.facts.secrets = secrets
         daemon.state.scrub = redaction.scrubber(secrets)
@@ -276,4 +284,4 @@ async def keep_time(daemon: Daemon) -> None:
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             await revive_scribe(daemon)
         for reactor in daemon.reactors:
-            await reactor.tick(now)
+            await daemon.guard.awaiting(reactor, reactor.tick(now))

@@ -13,12 +13,15 @@ from kheish.authoring.forms import FORMS
 from kheish.daemon import authored
 from kheish.daemon.headlines import HEADLINES, PLAYBOOKS, TRAILERS, headline, is_edit
 from kheish.domain import events
+from kheish.domain.assets import asset as assets
 from kheish.domain.events import Entry
 from kheish.domain.flows.flow import Flow
 from kheish.domain.forks import fork as forks
 from kheish.domain.memory.names import Place
+from kheish.domain.observations import observation as observations
 from kheish.domain.runs import Run
 from kheish.domain.sessions import end as session_end
+from kheish.domain.shown import View, outward
 from kheish.errors import Unavailable
 from kheish.runtime.memory.keeper import Committed
 from kheish.state import encoding
@@ -51,6 +54,13 @@ class Dirty:
     head: Recorded | None = None  # the newest entry of the audit: to be signed
     deletes: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(
+            self.first or self.edits or self.authored or self.records or self.files or self.moved or self.spills
+        )
 
     @property
     def is_edit(self) -> bool:
@@ -116,6 +126,15 @@ class NextCut:
             self._remove(entry)
         elif isinstance(entry.event, events.SessionForked):
             dirty.spills += forks.paths(entry.event.path, entry.event)
+        elif isinstance(entry.event, events.AssetDeleted):
+            dirty.spills = [path for path in dirty.spills if not path.startswith(f"{entry.event.path}/")]
+            dirty.removes.append(entry.event.path)
+        elif isinstance(entry.event, events.AssetStored | events.AssetDerived):
+            dirty.removes = [path for path in dirty.removes if path != entry.event.path]
+            dirty.spills += assets.files_of(entry.event)
+        elif isinstance(entry.event, events.ObservationsStored | events.ObservationsPurged):
+            dirty.spills += observations.files_of(entry.event)
+            dirty.deletes += getattr(entry.event, "files", ())
         if entry.session:
             dirty.sessions[entry.session] = None
         if entry.run:
@@ -141,8 +160,11 @@ class NextCut:
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.value is not None and (change.noun.filed or _has_record(change)):
-                self._dirty.records[change.noun.name, change.id] = change
+            if change.value is not None and _has_file(change):
+                if change.noun.recorded(change.value):
+                    self._dirty.records[change.noun.name, change.id] = change
+                else:
+                    self._dirty.records.pop((change.noun.name, change.id), None)
             if isinstance(change.value, Flow):
                 self._dirty.flows[change.id] = None
                 self._dirty.playbooks[f"{change.value.playbook}@{change.value.version}"] = None
@@ -202,6 +224,11 @@ class NextCut:
 
     # --- cuts ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to commit."""
+        return self._dirty.is_due
+
     async def gather(self) -> Cut | None:
         """Gather the next cut: all entries that are durable now, with Records as of then.
 
@@ -210,9 +237,7 @@ class NextCut:
         """
         dirty = self._dirty
         journals: dict[str, tuple[int, str]] = {}
-        if not (
-            dirty.first or dirty.edits or dirty.authored or dirty.records or dirty.files or dirty.moved or dirty.spills
-        ):
+        if not dirty.is_due:
             return None
         while True:
             if (
@@ -253,7 +278,9 @@ class NextCut:
             edits=list(dirty.edits),
             authored=dirty.authored,
             files=[*dirty.files.items(), *([self.sign(dirty.head)] if self.sign and dirty.head else [])],
-            spills=dirty.spills,
+            spills=[path for path in dirty.spills if path not in gone]
+            if (gone := set(dirty.deletes))
+            else dirty.spills,
             deletes=dirty.deletes,
             removes=dirty.removes,
         )
@@ -281,8 +308,8 @@ class NextCut:
         return n_to if self._kept is None else min(n_to, self._kept - 1)
 
 
-def _has_record(change: Change) -> bool:
-    return change.noun.record is not None and change.noun.recorded(change.value)
+def _has_file(change: Change) -> bool:
+    return change.noun.filed is not None or change.noun.record is not None
 
 
 def _place(change: Change) -> str:
@@ -296,8 +323,9 @@ def _place(change: Change) -> str:
 
 def _document(change: Change) -> dict[str, Any]:
     assert change.noun.view is not None
-    found: dict[str, Any] = encoding.plain(change.noun.view(change.value))
-    return found
+    view = change.noun.view(change.value)
+    found: dict[str, Any] = encoding.plain(view)
+    return outward(type(view), found) if isinstance(view, View) else found
 
 
 def _pending(change: Change) -> tuple[str, dict[str, Any] | None, str]:

@@ -15,5 +15,5 @@ async def pause_goals(state: State, why: str) -> None:
     for session_id in await asyncio.to_thread(state.index.sessions_with, "goal", ("active",)):
         with contextlib.suppress(Damaged, NotFound):  # a damaged session is reported elsewhere, and does nothing
             async with state.using(session_id):
-                if drafts := verbs.pause(state, session_id, why, by="daemon"):
-                    state.append(*drafts)
+                if verbs.get(state, session_id).status == "active":  # the index may be behind
+                    state.append(*verbs.pause(state, session_id, why, by="daemon"))

@@ -12,8 +12,8 @@ from kheish.runtime.memory.recall import Memory
 
 if TYPE_CHECKING:
     from kheish.authoring.problems import Problems
+    from kheish.daemon.assembly.stores import Store
     from kheish.daemon.status import Facts
-    from kheish.daemon.wiring import Store
     from kheish.runtime.agent import Agent
     from kheish.store.edits.watcher import Watcher
 

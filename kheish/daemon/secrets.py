@@ -16,7 +16,7 @@ import orjson
 from kheish import ids
 from kheish.auth import audit
 from kheish.auth.vault import Slot, Vault
-from kheish.authoring import contents
+from kheish.authoring import contents, preconditions
 from kheish.authoring.problems import Problems
 from kheish.domain.events import Draft
 from kheish.domain.events.auth import SecretChanged
@@ -30,8 +30,7 @@ from kheish.errors import (
     Unavailable,
 )
 from kheish.state.state import State
-from kheish.store import files
-from kheish.store import secrets as store
+from kheish.store import files, secrets as store
 from kheish.store.edits.watcher import Watcher
 from kheish.store.log import records
 
@@ -240,12 +239,16 @@ class Secrets:
 
     # --- what callers ask ---------------------------------------------------------------------------------------------
 
-    async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool:
-        """Set or rotate a slot; True where it is new. Raises Invalid, IdentityMissing, Unavailable, StoreFailed."""
+    async def put(
+        self, slot: str, value: str, description: str | None, expected: str | None = None, *, by: str
+    ) -> bool:
+        """Set or rotate a slot; True where it is new. Raises Invalid, PreconditionFailed, IdentityMissing, Unavailable,
+        StoreFailed."""
         ids.check_slug(slot, "slot")
         await self._refuse_held()
         async with self._lock:
             before = self._vault.slots.get(slot)
+            preconditions.check(f"The slot {slot}", expected, None if before is None else preconditions.ANY)
             made, keys = await asyncio.to_thread(self._keys)
             raw = await asyncio.to_thread(self._sealed, value, keys)
             now = ids.stamp(self._state.clock())
@@ -350,8 +353,8 @@ class Secrets:
         return not is_there and bool(await self._left_out((store.RECIPIENTS,)))
 
     def _users(self, slot: str) -> list[str]:
-        routes = self._state.definitions.by_kind["routes"]
-        return [one.path for _, one in sorted(routes.items()) if one.value is not None and one.value.auth_ref == slot]
+        used = ((one.path, one.slots) for one in self._state.definitions.all())
+        return sorted(path for path, slots in used if slot in slots)
 
     def _publish(self) -> None:
         self._state.slots = self._vault.readiness()

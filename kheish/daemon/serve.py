@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from kheish import resources
+from kheish.api.foreign.mounts import MOUNTS
 from kheish.api.http import app
 from kheish.api.operations import OPERATIONS
 from kheish.auth import audit
@@ -28,19 +29,22 @@ from kheish.daemon.listening import Serving, allow_many_files, listen
 from kheish.daemon.reactors.tasks import Tasks
 from kheish.daemon.spawning import spawn
 from kheish.daemon.wiring import Daemon
-from kheish.domain import events
-from kheish.errors import Conflict, FileRefused, StoreFailed, Unavailable
+from kheish.domain import events, routes
+from kheish.errors import Conflict, FileRefused, KheishError, StoreFailed, Unavailable
 from kheish.jobs import probing
 from kheish.runtime.drivers import registry
+from kheish.runtime.mcp import setup
 from kheish.store import door
 from kheish.store.edits import definitions
 from kheish.store.git import root_format
 from kheish.store.lock import RootLock
 from kheish.store.log import outage
+from kheish.store.pipes import ChildGone
 
 log = logging.getLogger(__name__)
 
 PLAIN = Serving()
+_LAST_COMMITS = 5  # at a stop: each may show the scribe something to restore
 
 
 def run(
@@ -49,6 +53,7 @@ def run(
     bind: str | None = None,
     workspace: Path | None = None,
     allow_bypass: bool = False,
+    allow_unauthenticated: bool = False,
     serving: Serving = PLAIN,
 ) -> int:
     """Serve a state root until SIGTERM or SIGINT; returns the exit code. Raises KheishError where it cannot start."""
@@ -65,9 +70,8 @@ def run(
         _bring_along(root)
         import uvloop
 
-        return uvloop.run(
-            _serve(root, config, listening, serving, kept, workspace=workspace, allow_bypass=allow_bypass)
-        )
+        options = {"allow_bypass": allow_bypass, "allow_unauthenticated": allow_unauthenticated}
+        return uvloop.run(_serve(root, config, listening, serving, kept, workspace=workspace, **options))
 
 
 def _bring_along(root: Path) -> None:
@@ -117,7 +121,7 @@ async def _serve(
     daemon.facts.sandbox, *_ = await asyncio.gather(tried, daemon.store.git.start(), daemon.store.scribe.start())
     server = _Server(
         uvicorn.Config(
-            app.build(daemon.parts, OPERATIONS),
+            app.build(daemon.parts, OPERATIONS, MOUNTS),
             http=Connection,
             ws="none",
             lifespan="off",
@@ -174,8 +178,16 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
+    assert daemon.agent.mcp is not None
+    await setup.add_packages(
+        daemon.agent.mcp.servers, daemon.problems
+    )  # before Playbooks are checked, which name tools
     await daemon.auth.secrets.start()  # first, for no Definition that holds one may be committed
+    if not facts.unread:
+        await daemon.parts.stacks.finish()
     await daemon.adopting.start(held=facts.unread)
+    if not facts.unread:
+        await daemon.parts.stacks.finish_labels()
     await asyncio.to_thread(daemon.auth.broker.remember)
     loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)
@@ -185,7 +197,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     loops.tell_watching(daemon)
     for reactor in daemon.reactors:
         await reactor.prepare()
-    daemon.store.batches.on_entries += [reactor.heard for reactor in daemon.reactors]
+    daemon.store.batches.on_entries += [daemon.guard.hearing(reactor) for reactor in daemon.reactors]
     committing = daemon.store.committer.start()
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
@@ -202,7 +214,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await asyncio.to_thread(outage.over, state.root)
     facts.starting = None
     for reactor in daemon.reactors:
-        await reactor.start()
+        await daemon.guard.awaiting(reactor, reactor.start())
     spawn(index_backfill.mark_commits(daemon))
     loop_tasks = (loops.keep_time(daemon), loops.keep_watch(daemon), daemon.backup.run(), daemon.upkeep.run())
     return [committing, *(asyncio.create_task(one) for one in loop_tasks)]
@@ -215,12 +227,26 @@ def _announce(root: Path, daemon: Daemon) -> None:
 
 
 async def _suggest(daemon: Daemon) -> None:
-    """Log suggestions for routes if there is none."""
-    if not daemon.state.definitions.by_kind["routes"]:
-        from kheish.offline import suggesting
+    """Log what is missing for the default route; without any route, suggestions."""
+    definitions = daemon.state.definitions
+    if definitions.by_kind["routes"]:
+        if missing := _missing(daemon):
+            log.warning("%s", missing)
+        return
+    from kheish.offline import suggesting
 
-        for line in await asyncio.to_thread(suggesting.say):
-            log.warning("%s", line)
+    for line in await asyncio.to_thread(suggesting.say):
+        log.warning("%s", line)
+
+
+def _missing(daemon: Daemon) -> str | None:
+    """Return the reason why sessions that choose no route cannot run; None if they can."""
+    definitions = daemon.state.definitions
+    try:
+        route_id, _ = routes.choose(None, definitions.config.default_route, definitions.routes)
+    except KheishError as error:
+        return f"There is no default route, so that each session must name one. {error.detail}"
+    return routes.readiness(route_id, definitions.routes[route_id], daemon.environ, daemon.state.slots)
 
 
 async def _until_stopped(daemon: Daemon, stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -260,7 +286,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         daemon.state.append(events.DaemonStopped(reason="asked").on())
         await daemon.state.durable()
         await _have_scribe(daemon)  # that one was killed a moment ago may be seen only now
-        if not await daemon.store.committer.flush(30.0 if daemon.facts.held is None else 2.0):
+        if not await _commit_rest(daemon, 30.0 if daemon.facts.held is None else 2.0):
             log.warning("the last commit failed; the log has the uncommitted entries")
     daemon.state.waiting.let_readers_go(Unavailable("The daemon is stopping."))
     await daemon.store.committer.close()
@@ -270,6 +296,20 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await registry.close_all()
     daemon.agent.jobs.close()
     _leave(daemon)
+
+
+async def _commit_rest(daemon: Daemon, timeout: float) -> bool:
+    """Commit until nothing is left, including what the scribe restores and sets aside because of the last commit."""
+    store = daemon.store
+    for _ in range(_LAST_COMMITS):
+        if not await store.committer.flush(timeout):
+            return False
+        with contextlib.suppress(ChildGone):
+            await store.scribe.request("start")  # the answer follows everything that it was asked for before
+        await daemon.state.durable()
+        if not store.next_cut.is_due:
+            return True
+    return False
 
 
 async def _have_scribe(daemon: Daemon) -> None:

@@ -7,13 +7,14 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
+from kheish.api.mcp.logins import CALLBACK
+from kheish.api.operations import FEATURES
 from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
@@ -25,69 +26,53 @@ from kheish.authoring.inbox.inbox import Inbox
 from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
-from kheish.authoring.playbooks.versions import Playbooks
 from kheish.authoring.problems import Problems
-from kheish.authoring.sources import LATER, LATER_FILE
+from kheish.authoring.sources import LATER
+from kheish.authoring.stacks.stacks import Stacks
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import children, dropped, loops, reactors, remembering, status
+from kheish.daemon import dropped, loops, reactors, remembering, status
+from kheish.daemon.assembly import debugging, stores
+from kheish.daemon.assembly.stores import Store
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
-from kheish.daemon.batches import Batches
-from kheish.daemon.children import child, on_loop
-from kheish.daemon.firing import Firing
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
+from kheish.daemon.ingress import setup as ingress
+from kheish.daemon.ingress.setup import Starting
 from kheish.daemon.inspector import Inspector
-from kheish.daemon.next_cut import NextCut
-from kheish.daemon.reactors.base import Reactor
+from kheish.daemon.reactors.base import Guard, Reactor
 from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.upkeep import Upkeep
-from kheish.daemon.workspaces import Workspaces, state_home
-from kheish.domain import nouns
-from kheish.domain.definitions import KINDS
+from kheish.daemon.workspaces import Workspaces, state_home, unique_name
+from kheish.domain.definitions import KINDS, TOP
 from kheish.domain.permissions.rules import SandboxFacts
-from kheish.errors import StoreFailed
 from kheish.jobs import probing
 from kheish.jobs.probing import Probe
-from kheish.jobs.runner import Jobs, Limits
+from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.agents.worktrees import Worktrees
+from kheish.runtime.assets import service as assets
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
-from kheish.runtime.tools import registry as tool_registry
+from kheish.runtime.hooks.service import Hooks
+from kheish.runtime.mcp import setup as mcp_servers
+from kheish.runtime.observations import service as observations
+from kheish.runtime.skills.copies import Copies
+from kheish.runtime.skills.service import Skills
+from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.state.state import State
-from kheish.store.bus import Bus
 from kheish.store.edits.watcher import Settled, Watcher
 from kheish.store.git import root_format, template
-from kheish.store.git.committer import Committer
-from kheish.store.log.index import Reader
-from kheish.store.log.wal import Group, Log
-from kheish.store.pipes import Child
 from kheish.store.secrets import config_folder, identity_path
 
 log = logging.getLogger(__name__)
 
 WATCHED_FOLDERS = (*KINDS, *sorted(LATER), memory_files.FOLDER, "pending", "inbox", "secrets")
-WATCHED_FILES = ("kheish.yaml", "permissions.yaml", LATER_FILE)
-
-
-@dataclass(slots=True, kw_only=True)
-class Store:
-    """The log and what follows it."""
-
-    log: Log
-    state: State
-    bus: Bus
-    scribe: Child
-    git: Child
-    batches: Batches
-    next_cut: NextCut
-    committer: Committer
-    failed: asyncio.Event
+WATCHED_FILES = tuple(TOP)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,6 +108,7 @@ class Daemon:
     holding: Holding
     upkeep: Upkeep
     reactors: tuple[Reactor, ...]
+    guard: Guard
     playbook_tags: PlaybookTags
 
 
@@ -132,6 +118,7 @@ def make(
     *,
     workspace: Path | None = None,
     allow_bypass: bool = False,
+    allow_unauthenticated: bool = False,
     secure: bool = False,
     environ: Mapping[str, str] = os.environ,
     executor: Executor | None = None,
@@ -141,28 +128,26 @@ def make(
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
     facts = Facts(format=root_format.open_root(root), sandbox=sandbox or probing.probe(), token=token)
-    state = (store := _store(root, config, lambda: daemon)).state
+    state = (store := stores.make(root, config, lambda: daemon)).state
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass, lambda: daemon)
+    agent = _agent(root, store, facts, problems, auth, executor, environ, allow_bypass, lambda: daemon)
     git, memory = Git(store.git), remembering.make(store, facts, problems, watcher, agent)
     folders = Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
+    work = _starting(store, auth, agent, adopting, folders, problems, allow_unauthenticated)
     parts = Services(
         **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
-        git=git,
-        backup=backup,
-        editor=Editor(state, adopting, watcher, held=lambda: facts.held),
+        **_editing(state, adopting, watcher, facts) | {"git": git, "backup": backup, "upkeep": upkeep},
         inspector=Inspector(state, agent, folders),
-        playbooks=(versions := _playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git))),
-        schedules=(firing := Firing(state, folders, versions.read)),
-        upkeep=upkeep,
-        workspaces=folders,
+        **work.services,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
-    answers, inbox = _answers(store, problems, agent), _inbox(store, problems, folders, git)
-    acting = reactors.make(agent, worker, problems, answers, inbox, memory, firing, lambda: loops.learn_secrets(daemon))
+    answers, inbox = _answers(store, problems, agent), _inbox(store, problems, folders, git, agent)
+    acting = reactors.make(
+        agent, worker, problems, answers, inbox, memory, work, lambda: loops.learn_secrets(daemon), store.measures
+    )
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -181,10 +166,18 @@ def make(
         memory=memory,
         upkeep=upkeep,
         holding=Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths)),
-        playbook_tags=tags,
+        playbook_tags=work.tags,
         reactors=acting,
+        guard=Guard(lambda message: problems.add("internal", "", message)),
     )
     return daemon
+
+
+def _starting(
+    store: Store, auth: Auth, agent: Agent, adopting: Adopting, folders: Workspaces, problems: Problems, allows: bool
+) -> Starting:
+    given = agent, auth.broker, auth.tokens, problems, folders, adopting, store.git, store.committer.flush
+    return ingress.starting(*given, allow_unauthenticated=allows)
 
 
 def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
@@ -203,7 +196,14 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "broker": auth.broker,
         "past": Past(store.git, state),
         "memory": agent.memory,
+        "mcp": agent.mcp,
+        "assets": agent.assets,
+        "observations": agent.observations,
+        "hooks": agent.hooks,
+        "debug": agent.debug,
+        "measures": store.measures,
         "worktrees": agent.worktrees,
+        "skills": agent.skills,
         "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,
         "status": lambda: _status(daemon()),
@@ -214,6 +214,11 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "jobs": agent.jobs,
         "refusals": Refusals(state, ready),
     }
+
+
+def _editing(state: State, adopting: Adopting, watcher: Watcher, facts: Facts) -> dict[str, Any]:
+    given = (state, adopting, watcher)
+    return {kind.__name__.lower(): kind(*given, held=lambda: facts.held) for kind in (Editor, Stacks)}
 
 
 def _auth(
@@ -249,10 +254,6 @@ def _adopting(store: Store, problems: Problems, git: Git, environ: Mapping[str, 
     return Adopting(state, problems, edited=edited, environ=environ, **asked)
 
 
-def _playbooks(store: Store, adopting: Adopting, tags: PlaybookTags) -> Playbooks:
-    return Playbooks(store.state, adopting, store.git, tags, flush=store.committer.flush)
-
-
 def _backup(store: Store, facts: Facts, problems: Problems, adopting: Adopting) -> Backup:
     flush, file = store.committer.flush, store.next_cut.file
     return Backup(store.state, facts, problems, adopting, store.git, flush=flush, file=file)
@@ -263,9 +264,10 @@ def _answers(store: Store, problems: Problems, agent: Agent) -> Answers:
     return Answers(store.state, problems, agent.memory.keeper, rewrite=store.next_cut.rewrite)
 
 
-def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:
+def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git, agent: Agent) -> Inbox:
+    observe = dropped.observer(observations.of(agent).keeper)
     file, edited, submit = store.next_cut.file, store.next_cut.edited, dropped.submitter(store.state, folders.default)
-    inbox = Inbox(store.state, problems, file=file, edited=edited, submit=submit, held=git.held)
+    inbox = Inbox(store.state, problems, file=file, edited=edited, submit=submit, observe=observe, held=git.held)
     store.next_cut.on_filed = inbox.filed
     return inbox
 
@@ -281,109 +283,67 @@ def _listed(daemon: Daemon) -> Sequence[Mapping[str, Any]]:
 def _status(daemon: Daemon) -> Mapping[str, Any]:
     driving, wrong = daemon.worker.driving, len(daemon.problems.list())
     rewound, backup = daemon.upkeep.rewound() is not None, daemon.backup.view()
-    return status.view(daemon.state, daemon.facts, driving=driving, problems=wrong, backup=backup, rewound=rewound)
-
-
-def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
-    """Build the log with what follows it. `daemon` is called later, when all parts are there."""
-    loop, failed = asyncio.get_running_loop(), asyncio.Event()
-
-    def take(groups: Sequence[Group], text: bytes) -> None:
-        batches.take(groups, text)
-
-    def fail(error: StoreFailed) -> None:
-        log.critical("%s", error.detail)
-        state.fail(error)
-        failed.set()
-
-    wal = Log(root, on_batch=on_loop(loop, take), on_failure=on_loop(loop, fail), durability=config.durability)
-    state = nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=wal.submit)
-    state.definitions.config = config
-    filters = nouns.NOUNS.filters
-    scribe = children.scribe(root, filters, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
-    git = child("kheish.store.git.gitworker", root)
-    bus = Bus()
-    next_cut = NextCut(state, scribe)
-    batches = Batches(state, bus, wal, scribe, next_cut)
-    next_cut.committer = committer = Committer(
-        git,
-        next_cut.gather,
-        lambda n, commit, time: loops.committed(daemon(), n, commit, time),
-        config.commit.every,
-        on_notice=lambda answer: loops.on_git(daemon(), answer),
-    )
-    return Store(
-        log=wal,
-        state=state,
-        bus=bus,
-        scribe=scribe,
-        git=git,
-        batches=batches,
-        next_cut=next_cut,
-        committer=committer,
-        failed=failed,
-    )
+    shown = status.view(daemon.state, daemon.facts, driving=driving, problems=wrong, backup=backup, rewound=rewound)
+    return {
+        **shown,
+        "features": FEATURES,
+        "mcp": daemon.agent.mcp.servers.health() if daemon.agent.mcp is not None else None,
+    }
 
 
 def _agent(
     root: Path,
     store: Store,
     facts: Facts,
-    broker: Broker,
-    executor: Executor,
+    problems: Problems,
+    auth: Auth,
+    executor: Executor | None,
     environ: Mapping[str, str],
     allow_bypass: bool,
     daemon: Callable[[], Daemon],
 ) -> Agent:
     state = store.state
-    hide = (root, *_keys(environ))
+    # Keys are hidden by name: they may lie in a folder that a command can read (`sandbox.read_only`).
+    hide = (root, config_folder(environ), identity_path(environ), audit.key_path(environ))
+
+    def sandbox() -> SandboxSettings:
+        hidden = (*hide, *([facts.key] if facts.key else []))
+        return shell.settings_of(state.definitions.config, available=facts.sandbox.available, hide=hidden)
+
     # A hidden folder stands for all that is in it, and for the files right in it by whatever name.
     state.hidden = Hidden((*hide, root / ".kheish", root / ".git" / "kheish"))
 
-    def confinement() -> SandboxFacts:
+    def confined() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    folder = state_home() / "kheish" / "worktrees" / _unique_name(root)
-    trees = Worktrees(jobs, folder, lambda: _sandbox(state, facts, hide))
+    folder = state_home() / "kheish" / "worktrees" / unique_name(root)
+    trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
-        lambda: _sandbox(state, facts, hide),
+        sandbox,
         lambda: state.definitions.config.network.allow,
         worktrees=trees,
         allow_bypass=allow_bypass,
         definitions=lambda: daemon().parts.editor,
     )
-    return Agent(
+    copies = Copies(state_home() / "kheish" / "skills" / unique_name(root))
+    skills = Skills(state, copies, lambda: shell.is_confined(sandbox()))
+    agent = Agent(
         state=state,
+        skills=skills,
         bus=store.bus,
-        executor=executor,
+        executor=executor or Local(),
         tool_source=lambda run: builtin,
         jobs=jobs,
         gates=Gates(),
-        broker=broker,
-        sandbox=confinement,
+        broker=auth.broker,
+        sandbox=confined,
         worktrees=trees,
     )
-
-
-def _unique_name(root: Path) -> str:
-    """Return a name for the folders that a state root has elsewhere: its own, and a digest of its path."""
-    return f"{root.name}-{sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
-
-
-def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return where keys are that no command may see: these may lie in a folder it can read (`sandbox.read_only`)."""
-    return config_folder(environ), identity_path(environ), audit.key_path(environ)
-
-
-def _sandbox(state: State, facts: Facts, hide: tuple[Path, ...]) -> SandboxSettings:
-    """Return how a command is confined now. A changed kheish.yaml holds for the next command."""
-    config, git = state.definitions.config.sandbox, state.definitions.config.git
-    return SandboxSettings(
-        mode=config.mode,
-        available=facts.sandbox.available,
-        read_only=tuple(Path(path).expanduser() for path in config.read_only),
-        hide=(*hide, *([facts.key] if facts.key else [])),
-        limits=Limits(processes=config.processes, memory=config.memory, file_size=config.file_size),
-        identity=(git.name, git.email),
-    )
+    place = state_home() / "kheish" / "mcp" / unique_name(root)
+    given = (sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
+    mcp_servers.make(agent, problems, place, *given)
+    observations.make(agent, assets.make(agent, problems))
+    agent.hooks = Hooks(agent, environ)
+    debugging.make(agent, environ, problems)
+    return agent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from kheish.auth.tokens import Principal
@@ -35,10 +36,9 @@ class Workspaces:
     async def choose(self, named: str | None, caller: Principal, session_id: str) -> Path:
         """Return the real path of a folder that a caller names, for None the default. Raises WorkspaceNotAllowed,
         Forbidden."""
-        if caller.sessions:
+        if caller.limits:
             raise Forbidden(
-                f"A token that is limited to sessions ({', '.join(caller.sessions)}) cannot choose a workspace: omit "
-                "it."
+                f"A token that is limited to sessions ({caller.limits}) cannot choose a workspace: omit it."
             )
         if named is None:
             return await self.default(session_id)
@@ -94,3 +94,8 @@ def state_home() -> Path:
     """Return the user's state folder, by the XDG base directory specification."""
     given = os.environ.get("XDG_STATE_HOME")
     return Path(given) if given else Path.home() / ".local" / "state"
+
+
+def unique_name(root: Path) -> str:
+    """Return a name for the folders that a state root has elsewhere: its own, and a digest of its path."""
+    return f"{root.name}-{sha256(str(root.resolve()).encode()).hexdigest()[:8]}"

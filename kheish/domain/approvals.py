@@ -242,12 +242,13 @@ def resolve(state: State, approval_id: str, decision: Literal["allow", "deny"], 
     return resolve_many(state, [Resolution(approval_id=approval_id, decision=decision, **given)])[0]
 
 
-def resolve_many(state: State, wanted: Sequence[Resolution]) -> list[Approval]:
-    """Record several decisions: all or none, even in a crash. Raises the errors of `resolve`."""
+def resolve_many(state: State, wanted: Sequence[Resolution], *, beside: Sequence[Draft] = ()) -> list[Approval]:
+    """Record several decisions, and the drafts in `beside`: all or none, even in a crash. Raises the errors of
+    `resolve`."""
     pending = [(_pending(state, one), one) for one in wanted]
     decided = [(approval, _event(approval, one)) for approval, one in pending]
     rules = [_rule(approval, one) for approval, one in pending if one.remember is not None]
-    _conclude(state, decided, rules)
+    _conclude(state, decided, [*rules, *beside])
     return [state.get(Approval, one.approval_id) for one in wanted]
 
 

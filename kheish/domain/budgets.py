@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 @frozen
 class Spend:
-    """The spending of one session on one route on one UTC day."""
+    """The spending of one session on one route on one UTC day, by the project that its runs worked for, and by the
+    Playbook of their Flow."""
 
     spend_id: str
     session_id: str
@@ -39,12 +40,14 @@ class Spend:
     cached_tokens: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+    project: str | None = None
+    playbook: str | None = None
 
 
 FOLDED = (events.ModelResponded, events.ModelFailed, events.ContextCompacted)
 
 
-def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
+def fold(table: dict[str, Spend], entry: Entry, runs: Mapping[str, Run], flows: Mapping[str, Flow]) -> Iterable[str]:
     """Fold an entry into the table and return the ids that changed."""
     assert entry.session is not None
     event = entry.event
@@ -52,8 +55,14 @@ def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
         return ()
     route = "compaction" if isinstance(event, events.ContextCompacted) else event.route
     day = ids.day(entry.at)
-    id = f"{entry.session}/{day}/{route}"
-    old = table.get(id) or Spend(spend_id=id, session_id=entry.session, route=route, day=day, made=entry.n, n=entry.n)
+    run = runs.get(entry.run or "")
+    project = run.project if run is not None else None
+    flow = flows.get(run.flow["flow_id"]) if run is not None and run.flow else None
+    playbook = flow.playbook if flow is not None else None
+    id = f"{entry.session}/{day}/{route}" + (f"/{project}" if project is not None else "")
+    id += f"@{playbook}" if playbook is not None else ""
+    old = table.get(id) or Spend(spend_id=id, session_id=entry.session, route=route, day=day, project=project,
+                                 playbook=playbook, made=entry.n, n=entry.n)  # fmt: skip
     amount = event.usage
     table[id] = changed(
         old,
@@ -80,6 +89,8 @@ def view(spend: Spend) -> dict[str, Any]:
         "cached_tokens": spend.cached_tokens,
         "cost_usd": spend.cost_usd,
         "estimated": spend.estimated,
+        "project": spend.project,
+        "playbook": spend.playbook,
     }
 
 
@@ -87,11 +98,11 @@ NOUN = Noun(
     name="spend",
     cls=Spend,
     folded=frozenset(FOLDED),
-    fold=lambda tables, entry: fold(tables[Spend], entry),
+    fold=lambda tables, entry: fold(tables[Spend], entry, tables[Run], tables[Flow]),
     keep=always,
     view=view,
     status=lambda spend: spend.day,
-    filters=("route",),
+    filters=("route", "project", "playbook"),
 )
 
 

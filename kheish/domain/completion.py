@@ -20,6 +20,7 @@ from kheish.domain.contracts import check as contracts
 from kheish.domain.events import ModelCall, Requirement, ToolFinished, frozen
 from kheish.domain.permissions.match import beneath
 from kheish.errors import Fault
+from kheish.texts import is_blank
 
 MOST = 50  # requirements per run
 TEXT_CHARS = 4000
@@ -152,7 +153,7 @@ def judged(number: int, requirement: Requirement, outcome: ToolFinished) -> Find
 
 def _requirement(item: Any, path: str) -> tuple[Requirement | None, list[Fault]]:
     if isinstance(item, str):
-        if not item.strip():
+        if is_blank(item):
             return None, [Fault(path, "is empty")]
         if len(item) > TEXT_CHARS:
             return None, [Fault(path, f"has {len(item)} characters; at most {TEXT_CHARS}")]
@@ -196,7 +197,7 @@ def _command_faults(given: Mapping[str, Any], path: str) -> Iterator[Fault]:
     for name in given.keys() - {"run", "exit", "timeout"}:
         yield Fault(f"{path}/{name}", "is unknown; a command has run, exit and timeout")
     run = given.get("run")
-    if not isinstance(run, str) or not run.strip() or "\0" in run or len(run) > 100_000:
+    if not isinstance(run, str) or is_blank(run) or "\0" in run or len(run) > 100_000:
         yield Fault(path, "must be a command line, or {run: command line, exit: 0, timeout: 10m}")
     status = given.get("exit", 0)
     if isinstance(status, bool) or not isinstance(status, int) or not 0 <= status <= 255:

@@ -12,9 +12,11 @@ import orjson
 
 from kheish import ids
 from kheish.domain import completion, events, keys, routes, runs, scopes
+from kheish.domain.assets import asset as assets
 from kheish.domain.contracts import check as contracts
 from kheish.domain.events import Draft, Item, Limits, Request, RunSettings, Scope, ToolPolicy, frozen
 from kheish.domain.keys import Key
+from kheish.domain.outputs import targets
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import session as sessions
@@ -50,6 +52,7 @@ class Input:
     budget: dict[str, Any] | None = None
     output_contract: dict[str, Any] | None = None
     reply_targets: tuple[Any, ...] = ()
+    skills: tuple[str, ...] = ()  # the run begins with them
     completion: tuple[Any, ...] = ()
     key: Key | None = None
     retry_of: str | None = None
@@ -62,6 +65,9 @@ class Input:
     message_ids: tuple[str, ...] = ()  # the messages that the run delivers
     run_id: str | None = None  # an id that an event in `beside` names; without it, one is generated
     unattended: Literal["ask", "deny"] = "ask"  # deny: no person is asked during the run
+    project: str | None = None  # the project of the task that it is for
+    debug: Literal["off", "redacted", "full"] | None = None  # the level of debug capture, instead of the session's
+    traceparent: str | None = None  # the caller's span (W3C Trace Context)
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
@@ -89,7 +95,10 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
     if given.checked != schemas_key(session, given):
         raise SessionNotIdle("The session's contract changed while the input was checked against it; send it again.")
     required, wrong = completion.read(given.completion)
-    faults = [*_item_faults(given.items), *_unavailable(session, given), *wrong, *_metadata_faults(given.metadata)]
+    reply_targets = given.reply_targets or tuple(session.settings["reply_targets"])
+    unreachable = targets.faults(state.definitions, reply_targets, state.slots)
+    faults = [*_item_faults(state, given.items), *unreachable, *wrong]
+    faults += _metadata_faults(given.metadata)
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
     route_id, model, route = _route(state, session, given)
@@ -115,6 +124,10 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
         capability_scope=scopes.capability(session.settings, persona, in_flow=given.flow is not None),
         credential_scope=scopes.credential(session.settings, given.credential_scope),
         unattended=given.unattended,
+        skills=given.skills,
+        project=given.project or project_of(state, session),
+        reply_targets=reply_targets,
+        debug=given.debug,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -125,6 +138,8 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
         idempotency=keys.sent(given.key),
         phase_text=given.phase_text,
         message_ids=given.message_ids,
+        tainted_by="observations" if any(item.observation_ids for item in given.items) else None,
+        traceparent=given.traceparent,
     )
     return given.run_id or ids.new("run"), submitted
 
@@ -162,9 +177,19 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         persona=settings.get("persona"),
         checks_ask=settings.get("checks_ask", False),
         unattended=settings.get("unattended", "ask"),
+        skills=tuple(settings.get("skills", ())),
+        reply_targets=tuple(settings.get("reply_targets", ())),
+        debug=settings.get("debug"),
         retry_of=old["run_id"],
         key=key,
     )
+
+
+def project_of(state: State, session: Session) -> str | None:
+    """Return the project that the runs of a session work for: its own, else the only one that it is a member of."""
+    own: str | None = session.settings.get("project")
+    projects = state.definitions.projects_of(session.session_id) if own is None else ()
+    return projects[0] if len(projects) == 1 else own
 
 
 def check_priced(state: State, session: Session) -> None:
@@ -182,22 +207,20 @@ def _check_price(route_id: str, route: Route) -> None:
         )
 
 
-def _item_faults(items: tuple[Item, ...]) -> list[Fault]:
+def _item_faults(state: State, items: tuple[Item, ...]) -> list[Fault]:
     if not items:
         return [Fault("/items", "is empty; send content or at least one item")]
     faults = []
     for number, item in enumerate(items):
         if item.type == "asset":
-            faults.append(Fault(f"/items/{number}/asset_id", f"there is no asset {item.asset_id!r}"))
+            if assets.find(state, item.asset_id or "") is None:
+                faults.append(Fault(f"/items/{number}/asset_id", f"there is no asset {item.asset_id!r}"))
+        elif item.type == "observations":
+            if not item.observation_ids:
+                faults.append(Fault(f"/items/{number}/observation_ids", "is empty"))
         elif not item.text:
             faults.append(Fault(f"/items/{number}/text", "is empty"))
     return faults
-
-
-def _unavailable(session: Session, given: Input) -> list[Fault]:
-    """Return a fault for each reply target: this daemon has no connectors yet."""
-    targets = given.reply_targets or tuple(session.settings["reply_targets"])
-    return [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
 
 
 def _metadata_faults(metadata: Mapping[str, Any]) -> list[Fault]:

@@ -11,6 +11,7 @@ import orjson
 from kheish.domain import events
 from kheish.domain.events import Entry, Idempotency, frozen
 from kheish.errors import IdempotencyConflict, Invalid
+from kheish.state import streams
 from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Key:
 
 @frozen
 class KeyUse:
-    """A use of a key: the request, and its result."""
+    """A use of a key: the request, its result, and the session of that, or the owner of a stream (`projects/p`)."""
 
     key_id: str
     session_id: str
@@ -48,7 +49,12 @@ FOLDED = (
     events.EvidenceAttached,
     events.ChildSpawned,
     events.TaskCreated,
+    events.GoalSet,
     events.GoalUpdated,
+    events.ProjectTaskCreated,
+    events.ProjectTaskClaimed,
+    events.ChannelProposed,
+    events.ObservationsStored,
 )
 
 
@@ -66,19 +72,30 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
             pass
         case events.FlowStarted(idempotency=Idempotency() as used, flow_id=result):
             pass
-        case events.TaskCreated(idempotency=Idempotency() as used, task_id=result):
+        case (
+            events.TaskCreated(idempotency=Idempotency() as used, task_id=result)
+            | events.ProjectTaskCreated(idempotency=Idempotency() as used, task_id=result)
+            | events.ProjectTaskClaimed(idempotency=Idempotency() as used, claim_id=result)
+            | events.ChannelProposed(idempotency=Idempotency() as used, proposal_id=result)
+        ):
             pass
-        case events.GoalUpdated(idempotency=Idempotency() as used, goal_id=result):
+        case (
+            events.GoalSet(idempotency=Idempotency() as used, goal_id=result)
+            | events.GoalUpdated(idempotency=Idempotency() as used, goal_id=result)
+        ):
             pass
         case events.EvidenceAttached(idempotency=Idempotency() as used, evidence_id=result):
             pass
         case events.ChildSpawned(idempotency=Idempotency() as used, agent_id=result):
             pass
+        case events.ObservationsStored(idempotency=Idempotency() as used, file=file):
+            result = file.batch_id
         case _:
             return ()
-    assert entry.session is not None and result is not None
+    owner = entry.session or streams.owner(entry.event)
+    assert owner is not None and result is not None
     id = key_id(used.scope, used.key)
-    table[id] = KeyUse(key_id=id, session_id=entry.session, digest=used.digest, result=result, made=entry.n, n=entry.n)
+    table[id] = KeyUse(key_id=id, session_id=owner, digest=used.digest, result=result, made=entry.n, n=entry.n)
     return (id,)
 
 

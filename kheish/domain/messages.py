@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from kheish.domain import events
 from kheish.domain.completion import is_check
-from kheish.domain.events import Entry, Item, ModelCall, Text, frozen
+from kheish.domain.events import Entry, Item, ModelCall, SkillUse, Text, changed, frozen
 
 
 @frozen
@@ -15,10 +15,10 @@ class Message:
     """A message. `seq` is its position; `source` is the entry from which a reader rebuilds it.
 
     `ended` marks a run that did not complete; its text is the way it ended: failed, cancelled, interrupted. For a
-    summary, `is_error` means that no model could write it.
+    summary, `is_error` means that no model could write it. `skill` is the skill whose text it is.
     """
 
-    role: Literal["user", "assistant", "tool", "note", "mail", "summary", "ended"]
+    role: Literal["user", "assistant", "tool", "note", "mail", "summary", "ended", "skill"]
     seq: int
     source: int
     run_id: str | None
@@ -28,6 +28,7 @@ class Message:
     call_id: str | None = None
     is_error: bool = False
     opaque: Any = None
+    skill: SkillUse | None = None
 
 
 class Conversation:
@@ -53,6 +54,8 @@ FOLDED = (
     events.ToolFinished,
     events.Nudged,
     events.MessageDelivered,
+    events.SkillLoaded,
+    events.HooksRan,
     events.ContextCompacted,
 )
 
@@ -92,8 +95,30 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
             add(Message(role="note", text=text, **at))
         case events.MessageDelivered(items=items) if items:  # those of a run's start are its task
             add(Message(role="mail", items=items, **at))
-        case events.ContextCompacted(summary=summary, covers=covers, made_by=made_by):
+        case events.SkillLoaded(use=use, text=text) if text is not None:
+            add(Message(role="skill", text=text, skill=use, **at))
+        case events.HooksRan():
+            _fold_hooks(conversation, event, run, at)
+        case events.ContextCompacted(summary=summary, covers=covers, made_by=made_by, skills=skills):
             # An earlier summary precedes the messages that it kept, and the new summary always includes it.
             kept = [message for message in conversation.messages if message.seq > covers and message.role != "summary"]
             replacement = Message(role="summary", text=summary, is_error=made_by == "daemon", **at)
-            conversation.messages = [replacement, *kept]
+            at["run_id"] = None  # they belong to the session: no later run places them before its task
+            loaded = [Message(role="skill", text=one.text, skill=one.use, **at) for one in skills]
+            conversation.messages = [replacement, *loaded, *kept]
+
+
+def _fold_hooks(conversation: Conversation, event: events.HooksRan, run: str, at: dict[str, Any]) -> None:
+    """Fold the words of hooks: another result of a call, context for the model, and a task that they refused, which no
+    prompt contains."""
+    known = conversation.messages
+    if event.event == "user_prompt_submit" and event.decision == "deny":
+        conversation.messages = [one for one in known if one.run_id != run]
+        return
+    if event.output is not None:
+        for place in range(len(known) - 1, -1, -1):
+            if (known[place].role, known[place].call_id, known[place].run_id) == ("tool", event.call_id, run):
+                known[place] = changed(known[place], text=event.output)
+                break
+    if event.context is not None:
+        known.append(Message(role="note", text=event.context, **at))

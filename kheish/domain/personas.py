@@ -9,19 +9,43 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kheish.config import Duration
 from kheish.domain.permissions.rules import Mode
+from kheish.domain.routes import Slug
 from kheish.domain.scopes import CapabilityScope, Glob
+from kheish.ids import MOST
+
+#: the quotas of kheish.yaml (`agents`) that a persona may narrow
+QUOTAS = ("depth", "live_per_parent", "live_per_root", "spawns_per_run")
 
 
 class AgentLimits(BaseModel):
-    """Limits of an agent that is spawned from the file; a request can only narrow them."""
+    """Limits of an agent that is spawned from the file, which a request can only narrow; and quotas of all agents with
+    the persona, which narrow those of kheish.yaml and also hold for the agents below."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    turns: int | None = Field(default=None, ge=1, description="Model turns of a run.")
+    turns: int | None = Field(default=None, ge=1, le=MOST, description="Model turns of a run.")
     wall_time: Duration | None = Field(default=None, description="Active time of a run.")
-    model_calls: int | None = Field(default=None, ge=1, description="Model calls of a run.")
-    tokens: int | None = Field(default=None, ge=1, description="Input and output tokens of all its runs.")
-    cost_usd: float | None = Field(default=None, gt=0, description="US dollars of all its runs.")
+    model_calls: int | None = Field(default=None, ge=1, le=MOST, description="Model calls of a run.")
+    tokens: int | None = Field(default=None, ge=1, le=MOST, description="Input and output tokens of all its runs.")
+    cost_usd: float | None = Field(default=None, gt=0, le=MOST, description="US dollars of all its runs.")
+    depth: int | None = Field(
+        default=None, ge=0, le=MOST, description="The deepest level at which it may spawn agents."
+    )
+    live_per_parent: int | None = Field(default=None, ge=0, le=MOST, description="Children that have not settled.")
+    live_per_root: int | None = Field(
+        default=None, ge=0, le=MOST, description="Agents of its tree that have not settled."
+    )
+    spawns_per_run: int | None = Field(default=None, ge=0, le=MOST, description="Agents that a run spawns.")
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The limits of runs that are set."""
+        return self.model_dump(exclude=set(QUOTAS), exclude_none=True)
+
+    @property
+    def quotas(self) -> dict[str, int]:
+        """The quotas that are set."""
+        return self.model_dump(include=set(QUOTAS), exclude_none=True)
 
 
 #: the parent's messages that a child begins with
@@ -30,7 +54,7 @@ Carried = Annotated[str, Field(pattern=r"^(none|all|last:[1-9][0-9]{0,3})$")]
 
 class Persona(BaseModel):
     """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields after
-    `metadata` apply to spawned agents only."""
+    `metadata` apply to spawned agents only, except for the quotas among its limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,10 +69,12 @@ class Persona(BaseModel):
     tools: list[Glob] | None = Field(default=None, description="The only tools of the agent; null: its parent's.")
     disallowed_tools: list[Glob] = Field(default_factory=list, description="Tools that the agent lacks.")
     route: str | None = Field(default=None, description="The route to a model (`route` or `route/model`).")
-    model: str | None = Field(default=None, description="A model, instead of the route's.")
+    model: str | None = Field(
+        default=None, min_length=1, max_length=300, description="A model, instead of the route's."
+    )
     permission_mode: Mode | None = Field(default=None, description="The widest permission mode of the agent.")
     limits: AgentLimits | None = Field(default=None, description="The widest limits of the agent.")
-    skills: list[str] | None = Field(default=None, description="The skills of the agent.")
+    skills: list[Slug] | None = Field(default=None, description="The only skills of the agent; null: its parent's.")
     isolation: Literal["shared", "worktree"] | None = Field(
         default=None, description="`worktree` gives the agent a git worktree of its own."
     )
@@ -61,7 +87,7 @@ class Persona(BaseModel):
 #: the snapshot of a persona without a file
 EMPTY: Mapping[str, Any] = {
     "persona_id": "", "display_name": "", "digest": "", "blob": None, "bound_at": None, "capability_scope": None,
-    "default_skills": [], "metadata": {}, "body": "",
+    "default_skills": [], "skills": None, "quotas": {}, "metadata": {}, "body": "",
 }  # fmt: skip
 
 
@@ -79,6 +105,8 @@ def snapshot(persona_id: str, persona: Persona, digest: str, at: str, *, blob: s
         "bound_at": at,
         "capability_scope": persona.capability_scope.model_dump() if persona.capability_scope else None,
         "default_skills": list(persona.default_skills),
+        "skills": list(persona.skills) if persona.skills is not None else None,
+        "quotas": persona.limits.quotas if persona.limits is not None else {},
         "memory": persona.memory,
         "metadata": dict(persona.metadata),
         "body": persona.body,

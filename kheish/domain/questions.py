@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from kheish.domain import approvals, events, keys, runs
-from kheish.domain.events import Entry, QuestionItem, changed, frozen
+from kheish.domain.events import Draft, Entry, QuestionItem, changed, frozen
 from kheish.domain.keys import Key
 from kheish.domain.shown import View
 from kheish.errors import Fault, Invalid, QuestionResolved
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from kheish.state.state import State
 
 Status = Literal["pending", "answered", "declined", "expired", "cancelled"]
+#: purposes of questions whose answer no run waits for: the run that they are about has ended
+OF_NO_RUN = frozenset({events.GOAL_QUESTION, events.PROJECT_TASK})
 
 
 @frozen
 class Question:
     """A set of questions as recorded in the journal. The `purpose` `ambiguous` asks what happened to a call, `goal` how
-    to continue with a session's goal: no run waits for that, and the run it is about has ended."""
+    to continue with a session's goal, `project_task` with a task: no run waits for that, and the run it is about has
+    ended."""
 
     question_id: str
     session_id: str
@@ -87,7 +90,8 @@ class QuestionView(View):
     run_id: str
     status: Status
     purpose: str = "tool"
-    """`tool`; `ambiguous`: the daemon asks what happened to a call; `goal`: how to continue with the session's goal."""
+    """`tool`; `ambiguous`: the daemon asks what happened to a call; `goal`, `project_task`: how to continue with the
+    session's goal, or with a task of a project; `elicitation`: an MCP server asks."""
     questions: tuple[QuestionItem, ...]
     asked_at: str
     expires_at: str | None
@@ -136,8 +140,10 @@ def answer(
     by: str,
     via: str,
     key: Key | None = None,
+    beside: Sequence[Draft] = (),
 ) -> Question:
-    """Record the answers: `{item id: {"selected": [option id], "text": … | None}}`, one per item.
+    """Record the answers: `{item id: {"selected": [option id], "text": … | None}}`, one per item, with the drafts in
+    `beside`.
 
     Raises NotFound, QuestionResolved, Invalid naming each wrong or missing answer.
     """
@@ -154,7 +160,7 @@ def answer(
     event = events.QuestionAnswered(
         question_id=question_id, outcome="answered", answers=full, by=by, via=via, idempotency=keys.sent(key)
     )
-    _conclude(state, question, event)
+    _conclude(state, question, event, beside)
     return state.get(Question, question_id)
 
 
@@ -168,6 +174,13 @@ def decline(
     )
     _conclude(state, question, event)
     return state.get(Question, question_id)
+
+
+def withdraw(state: State, question_id: str) -> None:
+    """End a question that no call waits for any more. Raises NotFound, QuestionResolved."""
+    _conclude(
+        state, _pending(state, question_id), events.QuestionAnswered(question_id=question_id, outcome="cancelled")
+    )
 
 
 def expire(state: State, now: str) -> list[str]:
@@ -197,11 +210,11 @@ def late(view: Mapping[str, Any]) -> QuestionResolved:
     )
 
 
-def _conclude(state: State, question: Question, event: events.QuestionAnswered) -> None:
-    if question.purpose == events.GOAL_QUESTION:
-        state.append(event.on(question.session_id, by=event.by))
+def _conclude(state: State, question: Question, event: events.QuestionAnswered, beside: Sequence[Draft] = ()) -> None:
+    if question.purpose in OF_NO_RUN:
+        state.append(event.on(question.session_id, by=event.by), *beside)
         return
-    drafts = [event.on(question.session_id, question.run_id, by=event.by)]
+    drafts = [*beside, event.on(question.session_id, question.run_id, by=event.by)]
     if approvals.settles(state, question.run_id, {question.question_id}):
         drafts.append(runs.step(state, question.run_id, events.RunRequeued(reason="question"), by=event.by))
     state.append(*drafts)

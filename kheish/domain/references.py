@@ -103,7 +103,11 @@ def _agent(place: Place, ref: str) -> dict[str, Any]:
 
 
 def _asset(place: Place, ref: str) -> dict[str, Any]:
-    raise unresolved(f"There is no asset {ref!r}: this version stores no assets. Attach a file or an output.")
+    """Return a stored asset, by its id."""
+    doc = place.index.thing("asset", ref)
+    if doc is None or doc["status"] == "deleted":
+        raise unresolved(f"There is no asset {ref!r}.")
+    return {name: doc[name] for name in ("name", "media_type", "bytes", "created_at")}
 
 
 def _file(place: Place, ref: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from kheish import ids
 from kheish.domain.scripts import Duration, Script
 from kheish.errors import Fault, Invalid, RouteRequired
+from kheish.ids import MOST
 
 _ENV = "env:"
 #: keys of a request that the driver sets itself; `generation` cannot replace them
@@ -78,7 +79,7 @@ class _Part(BaseModel):
 class Capabilities(_Part):
     """The capabilities of the model."""
 
-    context_window: int | None = Field(default=None, gt=0)
+    context_window: int | None = Field(default=None, gt=0, le=MOST)
     """The context window: tokens of prompt and answer together; prompts are cut to fit."""
     streaming: bool = True
     """Whether answers are streamed."""
@@ -86,38 +87,48 @@ class Capabilities(_Part):
     """Whether the model is given tools."""
     vision: bool = False
     """Whether the model accepts images."""
+    transcription: bool = False
+    """Whether the model writes the text of recordings (`/audio/transcriptions`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Return the mapping for a list of names: `[transcription]`."""
+        if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+            return dict.fromkeys(value, True)
+        return value
 
 
 class RouteBudget(_Part):
     """The budget of one run on this route; the narrowest of all budgets applies."""
 
-    model_calls: int | None = Field(default=None, ge=0)
+    model_calls: int | None = Field(default=None, ge=0, le=MOST)
     """Model calls."""
-    tokens: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0, le=MOST)
     """Tokens, input and output together."""
-    cost_usd: float | None = Field(default=None, ge=0)
+    cost_usd: float | None = Field(default=None, ge=0, le=MOST)
     """US dollars; needs a price."""
 
 
 class RouteLimits(_Part):
     """The provider's limits, over all runs of this daemon."""
 
-    requests_per_minute: int | None = Field(default=None, gt=0)
+    requests_per_minute: int | None = Field(default=None, gt=0, le=MOST)
     """Model calls per minute."""
-    tokens_per_minute: int | None = Field(default=None, gt=0)
+    tokens_per_minute: int | None = Field(default=None, gt=0, le=MOST)
     """Tokens per minute, input and output together."""
-    concurrency: int | None = Field(default=None, gt=0)
+    concurrency: int | None = Field(default=None, gt=0, le=MOST)
     """Concurrent model calls."""
 
 
 class Price(_Part):
     """US dollars per million tokens."""
 
-    input_per_mtok: float = Field(ge=0)
+    input_per_mtok: float = Field(ge=0, le=MOST)
     """Per million tokens of the prompt."""
-    output_per_mtok: float = Field(ge=0)
+    output_per_mtok: float = Field(ge=0, le=MOST)
     """Per million tokens of the answer."""
-    cached_input_per_mtok: float | None = Field(default=None, ge=0)
+    cached_input_per_mtok: float | None = Field(default=None, ge=0, le=MOST)
     """Per million prompt tokens from the provider's cache; the default is the price of other prompt tokens."""
 
 
@@ -125,9 +136,10 @@ class Route(_Part):
     """Named access to a model."""
 
     driver: Literal["openai", "litellm", "scripted", "replay"]
-    """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""
+    """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script,
+    `replay` for the answers of a recorded session."""
     model: str | None = Field(default=None, min_length=1)
-    """The model's name, as the provider (or litellm) spells it."""
+    """The model's name, as the provider (or litellm) spells it; for `replay`, the id of the recorded session."""
     api_base: Annotated[str, AfterValidator(_url)] | None = None
     """The server's address, such as `http://127.0.0.1:8080/v1`; the default is the provider's own."""
     auth_ref: Annotated[str, AfterValidator(_auth_ref)] | None = None
@@ -142,7 +154,7 @@ class Route(_Part):
     """The time to wait for a server that is unreachable, loading its model or overloaded, if no other route is left;
     `0s`: none."""
     capabilities: Capabilities = Capabilities()
-    """The capabilities of the model: context window, streaming, tools, vision."""
+    """The capabilities of the model: context window, streaming, tools, vision, transcription; also a list of names."""
     budget: RouteBudget | None = None
     """The budget of one run on this route."""
     limits: RouteLimits = RouteLimits()
@@ -163,7 +175,7 @@ class Route(_Part):
                 raise ValueError("driver scripted needs script")
         elif self.script is not None:
             raise ValueError(f"script is for driver scripted, not {self.driver}")
-        elif self.model is None:
+        elif self.model is None and self.driver != "replay":
             raise ValueError(f"driver {self.driver} needs model")
         return self
 
@@ -196,19 +208,19 @@ def readiness(route_id: str, route: Route, environ: Mapping[str, str], slots: Ma
     `slots`: the slots of the vault and the revoked variables, each with the reason why it cannot be used (None: it
     can).
     """
-    if route.driver == "replay":
-        return f"Route {route_id!r} is not ready: the replay driver is not available yet."
-    ref = route.auth_ref
-    if ref is not None and (reason := slots.get(ref)):
-        return f"Route {route_id!r} is not ready: the credential {ref!r} cannot be used: {reason}"
-    if ref is None or (ref.startswith(_ENV) and environ.get(ref.removeprefix(_ENV), "").strip()):
-        return None
+    reason = None if route.auth_ref is None else lacking(route.auth_ref, environ, slots)
+    return None if reason is None else f"Route {route_id!r} is not ready: {reason}"
+
+
+def lacking(ref: str, environ: Mapping[str, str], slots: Mapping[str, str | None]) -> str | None:
+    """Return the reason why a slot, or a variable (`env:NAME`), cannot be used; None if it can."""
+    if reason := slots.get(ref):
+        return f"the credential {ref!r} cannot be used: {reason}"
     if ref.startswith(_ENV):
         name = ref.removeprefix(_ENV)
-        return f"Route {route_id!r} is not ready: the daemon's environment has no {name} ({ref})."
-    if ref not in slots:
-        return f"Route {route_id!r} is not ready: there is no secret {ref!r} yet: kheish secrets set {ref}"
-    return None
+        has_value = bool(environ.get(name, "").strip())
+        return None if has_value else f"the daemon's environment has no {name} ({ref})."
+    return None if ref in slots else f"there is no secret {ref!r} yet: kheish secrets set {ref}"
 
 
 def from_environment(ref: str, environ: Mapping[str, str]) -> str | None:

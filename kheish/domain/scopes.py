@@ -32,8 +32,8 @@ class _Lists(BaseModel):
 
 
 class CapabilityScope(_Lists):
-    """The names visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny wins.
-    Null allows all."""
+    """The names visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers
+    (`mcp:github`); deny wins. Null allows all."""
 
 
 class CredentialScope(_Lists):

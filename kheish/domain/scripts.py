@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kheish import ids
+from kheish.ids import MOST
 
 
 def _duration(text: str) -> str:
@@ -48,11 +49,11 @@ class ScriptedCall(_Part):
 class ScriptedUsage(_Part):
     """The reported token usage of the turn. Without it, one token is counted per four characters."""
 
-    input_tokens: int = Field(default=0, ge=0)
+    input_tokens: int = Field(default=0, ge=0, le=MOST)
     """Tokens of the prompt."""
-    output_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0, le=MOST)
     """Tokens of the answer."""
-    cached_tokens: int = Field(default=0, ge=0)
+    cached_tokens: int = Field(default=0, ge=0, le=MOST)
     """The part of `input_tokens` that came from a cache."""
 
 
@@ -61,7 +62,7 @@ class ScriptedError(_Part):
 
     status: int = Field(ge=400, le=599)
     """The HTTP status, such as 429 or 503."""
-    retry_after: float | None = Field(default=None, ge=0)
+    retry_after: float | None = Field(default=None, ge=0, le=MOST)
     """The seconds that the provider asks callers to wait."""
     code: str | None = None
     """The provider's error code, such as `context_length_exceeded`."""

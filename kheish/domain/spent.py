@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kheish.domain import events
-from kheish.domain.events import Spent as Spent
-from kheish.domain.events import changed, frozen
+from kheish.domain.events import Spent as Spent, changed, frozen
 from kheish.domain.shown import View
 
 NOTHING = Spent()

@@ -2,96 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
 from kheish.domain import events
-from kheish.domain.events import Draft, Entry, ModelCall, changed, frozen
+from kheish.domain.calls import Call as Call, Stage as Stage
+from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.state.noun import Noun, always
 
 if TYPE_CHECKING:
     from kheish.state.state import State
-
-
-class Stage(StrEnum):
-    """The progress of a tool call, derived by STAGES from its journal entries."""
-
-    FINISHED = "finished"
-    UNOFFERED = "unoffered"  # its answer was not offered tools
-    UNDECIDED = "undecided"
-    AWAITS_APPROVAL = "awaits_approval"
-    AWAITS_ANSWER = "awaits_answer"
-    AWAITS_AGENT = "awaits_agent"
-    WAITED = "waited"  # the wait for agents is over
-    STARTED = "started"  # and no entry shows its end
-    ANSWERED = "answered"  # the question that it asks is answered
-    SETTLED = "settled"  # a user has chosen how to proceed, since no entry shows its end
-    DENIED = "denied"
-    APPROVED = "approved"
-    ALLOWED = "allowed"
-
-
-@frozen
-class Call:
-    """A tool call of the newest answer, with its progress."""
-
-    call: ModelCall
-    turn: int
-    decision: events.PermissionDecided | None = None
-    approval_id: str | None = None
-    approval: str | None = None  # the outcome: allowed | denied | expired | cancelled
-    approved_by: str | None = None
-    approved_digest: str | None = None
-    reason: str | None = None  # the reason for a denial
-    started: events.ToolStarted | None = None
-    attempts: int = 0
-    question_id: str | None = None  # the newest question that the call waits for
-    question_purpose: str | None = None
-    answer: events.QuestionAnswered | None = None
-    finished: bool = False
-    outcome: events.ToolFinished | None = None  # for a check only; other results are in the conversation
-    unoffered: bool = False  # the answer was meant to mend a final text, so no tools were offered
-    wait: events.WaitOpened | None = None  # for agents
-    waited: events.WaitEnded | None = None
-
-    @property
-    def id(self) -> str:
-        return self.call.id
-
-    @property
-    def stage(self) -> Stage:
-        """Return how far the call got."""
-        return next(stage for stage, is_at in STAGES if is_at(self))
-
-
-#: The stage of a call is the first whose condition holds. `runtime/tool_calls.py` has the step of each stage.
-STAGES: tuple[tuple[Stage, Callable[[Call], bool]], ...] = (
-    (Stage.FINISHED, lambda call: call.finished),
-    (Stage.UNOFFERED, lambda call: call.unoffered),
-    (Stage.UNDECIDED, lambda call: call.started is None and _is_undecided(call)),
-    (Stage.AWAITS_APPROVAL, lambda call: call.approval_id is not None and call.approval is None),
-    (Stage.AWAITS_ANSWER, lambda call: call.question_id is not None and call.answer is None),
-    (Stage.AWAITS_AGENT, lambda call: call.wait is not None and call.waited is None),
-    (Stage.WAITED, lambda call: call.waited is not None),
-    (Stage.STARTED, lambda call: call.started is not None and call.answer is None),
-    (Stage.ANSWERED, lambda call: call.started is not None and call.question_purpose == "tool"),
-    (Stage.SETTLED, lambda call: call.started is not None),
-    (Stage.APPROVED, lambda call: call.approval == "allowed" and not _denies(call)),
-    (Stage.ALLOWED, lambda call: call.approval is None and not _denies(call)),
-    (Stage.DENIED, lambda call: True),
-)
-
-
-def _is_undecided(call: Call) -> bool:
-    """Return whether the call has no verdict, or one that asks and no approval that was requested."""
-    return call.decision is None or (call.decision.decision == "ask" and call.approval_id is None)
-
-
-def _denies(call: Call) -> bool:
-    return call.decision is not None and call.decision.decision == "deny"
 
 
 @frozen
@@ -122,7 +44,10 @@ class Turn:
     mended: bool = False  # the newest answer was meant to mend a final text, so no tools were offered
     checking: bool = False  # the calls are the daemon's own completion checks
     verified: bool = False  # the completion commands have succeeded since the last tool call
+    revealed: frozenset[str] = frozenset()  # tools of servers that `tool_search` has shown
     reminders: int = 0  # reminders to the model of unmet completion requirements
+    skills: tuple[events.SkillUse, ...] = ()  # the skills that the run uses, in their newest version
+    hooks: frozenset[str] = frozenset()  # the events at which the run has hooks
 
     @property
     def answers(self) -> int:
@@ -142,6 +67,11 @@ class Turn:
     def open_calls(self) -> tuple[Call, ...]:
         return tuple(call for call in self.calls if not call.finished)
 
+    @property
+    def due_calls(self) -> tuple[Call, ...]:
+        """The calls that have another step: the open ones, and those whose result hooks have not read."""
+        return tuple(call for call in self.calls if not call.finished or call.ahead)
+
 
 FOLDED = (
     events.RunSubmitted,
@@ -152,6 +82,9 @@ FOLDED = (
     events.Nudged,
     events.CompletionStarted,
     events.CompletionChecked,
+    events.SkillLoaded,
+    events.HooksChosen,
+    events.HooksRan,
     events.PermissionDecided,
     events.ApprovalRequested,
     events.ApprovalDecided,
@@ -162,11 +95,15 @@ FOLDED = (
     events.ToolFinished,
     events.WaitOpened,
     events.WaitEnded,
+    events.InputRequired,
+    events.RemoteTaskStarted,
     events.RunCompleted,
     events.RunFailed,
     events.RunCancelled,
     events.RunInterrupted,
 )
+#: the tool whose results are tools
+TOOL_SEARCH = "tool_search"
 _ENDS = (events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunInterrupted)
 
 
@@ -187,7 +124,9 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
         case events.ModelRequested(purpose="turn", attempt=attempt) as event:
             return changed(turn, requested=event, attempt=attempt)
         case events.ModelResponded() as event:
-            calls = tuple(Call(call=call, turn=event.turn, unoffered=turn.is_mending) for call in event.calls)
+            calls = tuple(
+                Call(call=call, turn=event.turn, unoffered=turn.is_mending, hooks=turn.hooks) for call in event.calls
+            )
             return changed(
                 turn,
                 turn=turn.turn + 1,
@@ -230,10 +169,14 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
         case events.CompletionStarted(calls=calls) as event:
             checks = tuple(Call(call=call, turn=event.turn) for call in calls)
             return changed(turn, calls=checks, checking=True)
+        case events.SkillLoaded(use=use):
+            return changed(turn, skills=(*(one for one in turn.skills if one.name != use.name), use))
+        case events.HooksChosen(hooks=hooks):
+            return changed(turn, hooks=frozenset(event for hook in hooks for event in hook.file["events"]))
         case events.CompletionChecked(commands_met=commands_met):
             return changed(turn, verified=commands_met)
         case _:
-            return _fold_call(turn, entry.event)
+            return _fold_call(turn, entry.event, entry.at)
 
 
 def _fold_failure(turn: Turn, event: events.ModelFailed, at: str) -> Turn:
@@ -277,7 +220,7 @@ _PASSING = frozenset({"transport", "timeout", "rate_limited"})
 ADAPTED = frozenset({"context_length", "bad_request", "empty", "truncated", "declined"})
 
 
-def _fold_call(turn: Turn, event: events.Event) -> Turn:
+def _fold_call(turn: Turn, event: events.Event, at: str) -> Turn:
     match event:
         case events.PermissionDecided(call_id=id):
             return _change_call(turn, id, decision=event)
@@ -295,15 +238,38 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
             attempts = asking.attempts + 1 if asking else 1
             # A user's answer about an earlier start does not apply to this one.
             asked = {"question_id": None, "question_purpose": None, "answer": None}
-            return _change_call(turn, id, started=event, attempts=attempts, **asked)
+            times = {"began_at": at} if turn.hooks else {}
+            return _change_call(turn, id, started=event, attempts=attempts, **asked, **times)
         case events.WaitOpened(call_id=id) as event:
             return _change_call(turn, id, wait=event, waited=None)
         case events.WaitEnded(call_id=id) as event:
             return _change_call(turn, id, waited=event)
+        case events.InputRequired(call_id=id) as event:
+            return _change_call(turn, id, input=event)
+        case events.RemoteTaskStarted(call_id=id, task_id=task_id):
+            return _change_call(turn, id, remote_task=task_id)
         case events.ToolFinished(call_id=id) as event:
-            return _change_call(turn, id, finished=True, outcome=event if turn.checking else None)
+            if event.tool == TOOL_SEARCH and isinstance(found := event.detail.get("tools"), list):
+                turn = changed(turn, revealed=turn.revealed | set(found))
+            outcome = event if turn.checking else None
+            times = {"ended_at": at} if turn.hooks else {}
+            return _change_call(turn, id, finished=True, failed=event.is_error, outcome=outcome, **times)
+        case events.HooksRan() as event:
+            return _fold_hooks(turn, event)
         case _:
             return turn
+
+
+def _fold_hooks(turn: Turn, event: events.HooksRan) -> Turn:
+    for id in (event.call_id, *event.passed):
+        call = next((call for call in turn.calls if call.id == id), None)
+        if call is None:
+            continue
+        turn = _change_call(turn, call.id, hooked={**call.hooked, event.event: event})
+        if id == event.call_id and event.arguments is not None:
+            asked = changed(call.call, arguments=event.arguments, malformed=None, has_secret=event.has_secret)
+            turn = _change_call(turn, call.id, call=asked)
+    return turn
 
 
 def _resolve(turn: Turn, event: events.ApprovalDecided | events.ApprovalResolved) -> Turn:

@@ -1,6 +1,8 @@
-"""The wait of a run for an unavailable model server."""
+"""The waits of a run: for an unavailable model server, and for any other thing or person, in one form."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from kheish import ids
 from kheish.domain import events
@@ -19,6 +21,26 @@ class WaitsFor(View):
     attempts: int
     since: str
     until: str | None
+
+
+@frozen
+class WaitingOn(View):
+    """The thing or person that a run waits for, and since when. The status is still `running` for `model` and `mcp`."""
+
+    shown_as = "RunWaitingOn"
+    kind: Literal["model", "mcp", "approval", "question", "agent"]
+    what: str
+    """The route, the tool of the MCP server, or the ids of the approval, the question or the agents."""
+    since: str
+
+
+@frozen
+class McpCall:
+    """A call of an MCP server's tool that has not ended."""
+
+    call_id: str
+    tool: str
+    since: str
 
 
 def after(before: WaitsFor | None, failed: events.ModelFailed, at: str) -> WaitsFor | None:

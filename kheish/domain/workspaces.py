@@ -52,7 +52,11 @@ def check(hidden: Hidden, workspace: Path) -> Path:
     around = next((folder for folder in (real, *real.parents) if door.is_state_root(folder)), None)
     other_root = around or next(_state_roots(real), None)
     if other_root is not None:
-        raise _overlapping(workspace, other_root)
+        raise WorkspaceNotAllowed(
+            f"The workspace {str(workspace)!r} and the state root {str(other_root)!r} overlap. That folder has "
+            "format.yaml, .git, and .kheish or .git/kheish, as state roots have; an agent must not see or change one. "
+            "Choose a folder beside it, or rename its format.yaml if it is none."
+        )
     return real
 
 

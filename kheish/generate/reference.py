@@ -133,7 +133,16 @@ def _configuration() -> Iterator[str]:
     rows = model_fields.rows(config.Config)
     yield from table(
         ("setting", "type", "default", "environment", "description"),
-        ((f"`{'.'.join(row.path)}`", row.type, row.default, f"`{names[row.path]}`", row.about) for row in rows),
+        (
+            (
+                f"`{'.'.join(row.path)}`",
+                row.type,
+                row.default,
+                f"`{names[row.path]}`" if row.path in names else "",
+                row.about,
+            )
+            for row in rows
+        ),
     )
     for title, model in (
         ("routes/&lt;id&gt;.yaml", Route),
@@ -212,7 +221,7 @@ def _errors() -> Iterator[str]:
 
 def _tree(base: type[errors.KheishError]) -> Iterator[type[errors.KheishError]]:
     for one in base.__subclasses__():
-        if one.__module__ == errors.__name__:
+        if one.__module__.startswith(f"{errors.__name__}."):
             yield one
         yield from _tree(one)
 

@@ -6,11 +6,12 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
+from kheish.api.http.answer import name_of
 from kheish.api.operations import OPERATIONS
 from kheish.authoring.forms import FORMS
 from kheish.domain import events
@@ -18,6 +19,7 @@ from kheish.domain.definitions import KINDS, TOP
 from kheish.domain.events import Event, Todo
 from kheish.domain.nouns import NOUNS
 from kheish.domain.scripts import Script
+from kheish.state.noun import Noun
 from kheish.store.log.schema import SUFFIX, Model, drift, write_schemas
 
 
@@ -74,15 +76,21 @@ def _records() -> Mapping[str, Model]:
         ends = (f"/{noun.name}s", f"/{noun.name}", f"/{noun.name}s/{{{noun.name}_id}}")
         shown = [model for path, model in answers.items() if path.endswith(ends) and model is not None]
         if shown and (noun.record or noun.filed):
-            models[f"{noun.name}-record"] = shown[-1]
+            models[f"{noun.name}-record"] = next((one for one in shown if one.__name__ == _name(noun)), shown[-1])
     return models
+
+
+def _name(noun: Noun) -> str | None:
+    """Return the public name of a noun's view: other nouns have lists of the same name below their own paths."""
+    view = get_type_hints(noun.view).get("return") if noun.view is not None else None
+    return name_of(view) if isinstance(view, type) else None
 
 
 def models() -> Mapping[str, Model]:
     """Return every model that has a schema file, by its name."""
     kinds = (*TOP.values(), *KINDS.values())
     return {
-        **{kind.singular: kind.model for kind in kinds},
+        **{kind.singular.replace("_", "-"): kind.model for kind in kinds},
         "script": Script,
         **_records(),
         "todo-record": TodoRecord,

@@ -7,11 +7,13 @@ write files that name programs: configuration, hooks, attributes, and the files 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from kheish.beneath import kernel
 
 #: the read-only parts of a repository
 _FIXED = ("config", "config.worktree", "commondir", "info/attributes")
@@ -132,11 +134,14 @@ def _text(path: Path, *, is_own: bool) -> str:
     command."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if is_own else os.O_NOFOLLOW)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            is_plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            return file.read(_CONFIG_BYTES).decode("utf-8", "replace") if is_plain else ""
+        file = kernel.regular_file(os.open(path, flags))
     except OSError:
         return ""
+    if file is None:
+        return ""
+    with file, contextlib.suppress(OSError):
+        return file.read(_CONFIG_BYTES).decode("utf-8", "replace")
+    return ""
 
 
 def _read_only(path: Path) -> tuple[str, ...]:

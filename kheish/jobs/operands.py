@@ -18,7 +18,7 @@ _MAX_FOLDERS = 20
 _MAX_UNBOUND = 8
 _UNREAD = "files that only bash can name"
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}|\{([A-Za-z])\.\.([A-Za-z])\}")
+_RANGE = re.compile(r"\{([0-9]{1,4})\.\.([0-9]{1,4})\}|\{([A-Za-z])\.\.([A-Za-z])\}")
 _NAME = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 _FOLDER_OPTIONS = ("-C", "--directory", "--chdir", "--work-tree", "--prefix")
 #: characters of a possible path in unparsed text

@@ -13,9 +13,18 @@ import re
 
 from kheish.jobs import shellwords
 from kheish.jobs.commandline import SimpleCommand, Word
-from kheish.jobs.plainwords import BUILTINS, KEYWORDS, VARIABLES, Operator, Piece, PlainRedirect, PlainWord, SimplePlain
-from kheish.jobs.plainwords import Plain as Plain
-from kheish.jobs.plainwords import Refusal as Refusal
+from kheish.jobs.plainwords import (
+    BUILTINS,
+    KEYWORDS,
+    VARIABLES,
+    Operator,
+    Piece,
+    Plain as Plain,
+    PlainRedirect,
+    PlainWord,
+    Refusal as Refusal,
+    SimplePlain,
+)
 from kheish.jobs.syntax import has_braces
 
 MAX_BYTES = 16 * 1024

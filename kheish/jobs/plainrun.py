@@ -42,7 +42,7 @@ cut = rest.index("--")
 for signum in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(signum, signal.SIG_DFL)
 for spec in rest[:cut]:
-    fd, operator, target = re.fullmatch(r"(\d?)(>&|&>>|&>|>>|>|<)(.*)", spec, re.DOTALL).groups()
+    fd, operator, target = re.fullmatch(r"([0-9]?)(>&|&>>|&>|>>|>|<)(.*)", spec, re.DOTALL).groups()
     try:
         if operator == ">&":
             os.dup2(int(target), int(fd))

@@ -25,10 +25,7 @@ from kheish.errors import Conflict, KheishError, NotFound
 from kheish.jobs import child, folder
 from kheish.jobs.exits import Exit
 from kheish.jobs.output import Reader, written
-from kheish.jobs.values import JobEnd as JobEnd
-from kheish.jobs.values import JobSpec as JobSpec
-from kheish.jobs.values import JobState as JobState
-from kheish.jobs.values import Limits as Limits
+from kheish.jobs.values import JobEnd as JobEnd, JobSpec as JobSpec, JobState as JobState, Limits as Limits
 
 #: seconds between reads of the output: few after new output, more while there is none
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5

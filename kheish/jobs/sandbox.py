@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from kheish.errors import Invalid
 from kheish.jobs import gitdirs
@@ -47,6 +48,7 @@ def wrap(
     memory: int | None = None,
     repositories: Sequence[Path] | None = None,
     writable: Sequence[Path] = (),
+    shown: Mapping[Path, Path] = MappingProxyType({}),
 ) -> tuple[str, ...]:
     """Return the command line that runs `argv` confined, with `workspace` as its working folder and, with those in
     `writable`, its only writable folder.
@@ -55,8 +57,8 @@ def wrap(
     visible). `read_only`: more folders to read. `home`: the user's home (default: that of this process), replaced by an
     empty folder. `network`: all of it, or none. `memory`: the limit in bytes for everything that it writes outside of
     the workspace, since that is held in memory (a bubblewrap before 0.7 cannot limit it). `repositories`: those of the
-    workspace, if they are known. Paths need not exist. Raises Invalid if the workspace itself must be hidden. Run it
-    with `clean_environment`: bwrap passes its own environment on.
+    workspace, if they are known. `shown`: folders to read in other places. Paths need not exist. Raises Invalid if the
+    workspace itself must be hidden. Run it with `clean_environment`: bwrap passes its own environment on.
     """
     workspace = workspace.resolve()
     home = (home or Path.home()).resolve()
@@ -75,6 +77,9 @@ def wrap(
             mounts[path] = _hide_path(path, "--size", "65536") if memory and _knows_size() else _hide_path(path)
     scratch = scratch_home()
     mounts.setdefault(scratch, ("--dir", str(scratch)))
+    for path, source in shown.items():
+        if not path.is_relative_to(workspace):  # a place to mount would be made in it
+            mounts[path] = ("--ro-bind-try", str(source), str(path))
     mounts |= {path: ("--bind", str(path), str(path)) for path in (workspace, *(path.resolve() for path in writable))}
     limited = _limit_memory(mounts, home, memory) if memory and _knows_size() else ()
     # Parents first, so that deeper mounts cover those above them.

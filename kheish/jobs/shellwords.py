@@ -15,10 +15,12 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from kheish.jobs.commandline import CommandLine as CommandLine
-from kheish.jobs.commandline import Redirect as Redirect
-from kheish.jobs.commandline import SimpleCommand as SimpleCommand
-from kheish.jobs.commandline import Word as Word
+from kheish.jobs.commandline import (
+    CommandLine as CommandLine,
+    Redirect as Redirect,
+    SimpleCommand as SimpleCommand,
+    Word as Word,
+)
 from kheish.jobs.syntax import (
     SUBSCRIPT,
     Unreadable,
@@ -59,8 +61,10 @@ _EXPRESSIONS = {
     "unary_expression", "binary_expression", "negation_expression", "parenthesized_expression", "test_operator",
 }  # fmt: skip
 _ARITHMETIC_TEST = re.compile(r"(?<![\w-])-(eq|ne|lt|le|gt|ge|v|R)(?![\w-])")
-_PLAIN_ARITHMETIC = re.compile(r"\$\(\([\d\s+*/%()-]*\)\)\Z")
-_PLAIN_EXPANSION = re.compile(r"\$\{(#?\w+\}|[#?@*!$-]\}|[A-Za-z_]\w*(:?[-+?]|##?|%%?|//?|\^\^?|,,?|:\d+(:\d+)?\}))")
+_PLAIN_ARITHMETIC = re.compile(r"\$\(\([0-9\s+*/%()-]*\)\)\Z")
+_PLAIN_EXPANSION = re.compile(
+    r"\$\{(#?\w+\}|[#?@*!$-]\}|[A-Za-z_]\w*(:?[-+?]|##?|%%?|//?|\^\^?|,,?|:[0-9]+(:[0-9]+)?\}))"
+)
 _DELIMITER = re.compile(r"""(["']?)(\w+)\1\Z""")
 
 

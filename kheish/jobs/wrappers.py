@@ -9,7 +9,7 @@ from kheish.jobs.commandline import SimpleCommand
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "busybox")
 #: options after which a word is split or replaced, or no command follows
 _SPLITS = re.compile(r"--split|-\w*[SsieI](?!\{\}$)|--replace|--shell")
-_SHELL = re.compile(r"(ba|da|z|k)?sh[\d.-]*")
+_SHELL = re.compile(r"(ba|da|z|k)?sh[0-9.-]*")
 _BUILTINS = ("command", "exec", "builtin", "coproc", "time", "eval", "source", ".", "trap")
 #: commands whose words, or whose input, are commands
 ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {

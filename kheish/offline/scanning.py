@@ -11,8 +11,7 @@ from kheish.auth import redaction
 from kheish.errors import FileRefused, KheishError
 from kheish.offline.doctor.machine import Finding
 from kheish.store import door, names, secrets
-from kheish.store.git import command as git
-from kheish.store.git import root_format
+from kheish.store.git import command as git, root_format
 
 _MOST = 200  # places that are reported one by one
 _HELD = 1024 * 1024  # bytes of a file that are looked at at once

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kheish.offline import model_fields
+from kheish.runtime.mcp.tools import Common
 from kheish.runtime.tools import registry
 from kheish.runtime.tools.base import Effect, Replay, Tool
+from kheish.runtime.tools.installed import packages
 
 #: what a tool may change, and what the mode `default` does with a call that no rule is about
 EFFECTS: Mapping[Effect, str] = {
@@ -30,7 +32,8 @@ def tools() -> list[dict[str, Any]]:
     Tools of installed packages come with those that are built in.
     """
     found: dict[str, Tool] = registry.builtin(_unused)
-    found |= registry.installed(found)[0]
+    found |= {tool.name: tool for tool in Common().make()}
+    found |= packages.tools_of(packages.read(packages.find(), found))
     return [_view(found[name]) for name in sorted(found)]
 
 

@@ -19,7 +19,7 @@ import orjson
 from kheish.runtime.dialects import TEXT_CHARACTERS, Rules
 from kheish.runtime.drivers.base import Call, Message
 
-NO_ANSWER = "(There is no answer: the run ended here.)"
+NO_TEXT = "(No text; a message follows.)"
 NO_RESULT = "The call has no result: it was not carried out."
 EMPTY = "(empty)"
 BEGIN = "(The conversation continues from here.)"
@@ -259,7 +259,8 @@ def _move_opaque(message: Message, calls: Sequence[Call]) -> Any:
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
-    """Alternate users and assistants: neighbours of one role are joined, and a missing answer is stated."""
+    """Alternate users and assistants: neighbours of one role are joined, and an answer without text stands between a
+    result and a user's message."""
     alternating: list[Message] = []
     for message in messages:
         last = alternating[-1] if alternating else None
@@ -285,10 +286,11 @@ def _alternating(messages: Iterable[Message]) -> list[Message]:
 def _append_user(found: list[Message], message: Message) -> None:
     last = found[-1]
     if last.role == "user":
-        found[-1] = replace(last, text="\n\n".join(filter(None, [last.text, message.text])))
+        text = "\n\n".join(filter(None, [last.text, message.text]))
+        found[-1] = replace(last, text=text, _images=(*last.images, *message.images))
         return
-    if last.role == "tool":
-        found.append(Message(role="assistant", text=NO_ANSWER))
+    if last.role == "tool":  # a skill's text, a message or the next task: the run may have ended, or not
+        found.append(Message(role="assistant", text=NO_TEXT))
     found.append(message)
 
 

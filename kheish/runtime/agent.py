@@ -20,6 +20,10 @@ from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
 from kheish.runtime.memory.recall import Memory
 from kheish.runtime.prompt import Rendered
+from kheish.runtime.replays.marks import Mark
+from kheish.runtime.skills.offer import Offer
+from kheish.runtime.skills.service import Skills
+from kheish.runtime.tools import skills as skill_tools
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.windows import Windows
 from kheish.state.state import State
@@ -27,6 +31,11 @@ from kheish.store.bus import Bus, Frame
 
 if TYPE_CHECKING:
     from kheish.domain.permissions.rules import SandboxFacts
+    from kheish.runtime.assets.service import Assets
+    from kheish.runtime.debug.capture import Capture
+    from kheish.runtime.hooks.service import Hooks
+    from kheish.runtime.mcp.calls import Calls
+    from kheish.runtime.observations.service import Observations
 
 
 class Stopped(Exception):
@@ -36,11 +45,13 @@ class Stopped(Exception):
 @dataclass(slots=True)
 class Driven:
     """The cache of a driven run, so that a turn costs what is new in it: the tools of the newest turn, the rendered
-    conversation, and the digest of the last request. It is rebuilt from the journal."""
+    conversation, and the digest of the last request. It is rebuilt from the journal; the offered skills, from disk."""
 
     tools: Mapping[str, Tool] | None = None
+    offer: Offer | None = None
     rendered: Rendered = field(default_factory=Rendered)
     digests: Digests = field(default_factory=Digests)
+    replayed: Mark | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +69,13 @@ class Agent:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     windows: Windows = field(default_factory=Windows)
     memory: Memory | None = None
+    skills: Skills | None = None
     worktrees: Worktrees | None = None
+    mcp: Calls | None = None
+    assets: Assets | None = None
+    observations: Observations | None = None
+    hooks: Hooks | None = None
+    debug: Capture | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
     _driven: dict[str, Driven] = field(default_factory=dict)
@@ -83,7 +100,19 @@ class Agent:
 
     def renew_tools(self, run: Run) -> None:
         """Use the current tools for the run's next turn."""
-        self.driven(run).tools = self.tool_source(run)
+        driven, tools = self.driven(run), self.tool_source(run)
+        offer = driven.offer
+        driven.tools = tools if offer is None else skill_tools.offered(tools, offer.names, exist=bool(offer.visible))
+
+    async def ready_tools(self, run: Run) -> None:
+        """Wait for the MCP servers that the run needs and that start, and use the current tools for its next turn."""
+        if self.mcp is not None:
+            self.interruptible.add(run.run_id)
+            try:
+                await self.mcp.servers.ready(run)
+            finally:
+                self.interruptible.discard(run.run_id)
+        self.renew_tools(run)
 
     def driven(self, run: Run) -> Driven:
         """Return what is kept of a run while it is driven."""

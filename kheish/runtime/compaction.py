@@ -15,9 +15,11 @@ from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, dialects, fitting, model, windows
 from kheish.runtime.agent import Agent
+from kheish.runtime.debug.files import name_of
 from kheish.runtime.drivers import digests
 from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
 from kheish.runtime.prompt import Placed
+from kheish.runtime.skills import kept
 from kheish.runtime.targets import Target
 from kheish.state.state import State
 
@@ -45,8 +47,10 @@ def part(placed: Sequence[Placed], run_id: str, *, rest: int, prompt_room: int) 
     """Return the messages that the next summary should replace; none if nothing would be gained.
 
     `rest` is the room of the conversation, `prompt_room` that of a whole prompt. The end remains unchanged, as far as
-    it has room; an answer stays with its results; the task of the run stays beside any summary.
+    it has room; an answer stays with its results; the task of the run stays beside any summary, and so do skills.
     """
+    rest -= sum(windows.message_tokens(one.message) for one in placed if one.source.role == "skill")
+    placed = [one for one in placed if one.source.role != "skill"]
     ordered = sorted(placed, key=lambda one: (one.source.role != "summary", one.source.seq))
     sizes = [windows.message_tokens(one.message) for one in ordered]
     end = _kept_from(ordered, sizes, rest)
@@ -97,8 +101,11 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, target: Targ
     assert room is not None
     covers = max(one.source.seq for one in covered if one.source.role != "summary")
     length = _summary_tokens(room)
+    skills = await kept.skills(state, run.session_id, covers, room)
     if turn.failed_compactions >= ATTEMPTS:
-        made = events.ContextCompacted(summary=shortened(covered, length), covers=covers, made_by="daemon")
+        made = events.ContextCompacted(
+            summary=shortened(covered, length), covers=covers, made_by="daemon", skills=skills
+        )
         state.append(made.on(run.session_id, run.run_id))
         return
     request = _request(turn, target, covered, room)
@@ -113,7 +120,8 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, target: Targ
     state.append(requested.on(run.session_id, run.run_id))
     await state.durable()
     try:
-        reply = await model.call(agent, run, target.route, request, lambda text: None)
+        name = name_of("turn", turn.turn + 1, "compaction", requested.attempt)
+        reply = await model.call(agent, run, target.route, request, lambda text: None, name=name)
     except ModelError as error:
         if error.kind == "context_length":
             target.facts.refuse(windows.messages_tokens(request.messages), error.window, error.prompt_tokens)
@@ -126,7 +134,7 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, target: Targ
         cost_usd=routes.cost_usd(target.route, reply.usage),
         estimated=reply.usage.estimated,
     )
-    compacted = events.ContextCompacted(summary=summary, covers=covers, usage=usage)
+    compacted = events.ContextCompacted(summary=summary, covers=covers, usage=usage, skills=skills)
     state.append(compacted.on(run.session_id, run.run_id))
 
 

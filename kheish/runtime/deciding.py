@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kheish import ids
@@ -13,26 +14,36 @@ from kheish.beneath import Door, pool, targets, walk
 from kheish.beneath.door import opened
 from kheish.domain import completion, events, workspaces
 from kheish.domain.events import Scope
-from kheish.domain.permissions import decide as permissions
-from kheish.domain.permissions import grant as permission_grant
-from kheish.domain.permissions import match as permission_match
-from kheish.domain.permissions import policy as permission_policy
-from kheish.domain.permissions import remember as permission_remember
-from kheish.domain.permissions import rules as permission_rules
-from kheish.domain.permissions import shell as permission_shell
+from kheish.domain.hooks import narrowing
+from kheish.domain.permissions import (
+    decide as permissions,
+    grant as permission_grant,
+    match as permission_match,
+    policy as permission_policy,
+    remember as permission_remember,
+    rules as permission_rules,
+    shell as permission_shell,
+)
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions.session import Session
+from kheish.domain.skills import restricting
 from kheish.domain.turns import Call
 from kheish.errors import NotBeneath
 from kheish.runtime import binding, places
 from kheish.runtime.agent import Agent
-from kheish.runtime.tools import truncate
+from kheish.runtime.assets import tool as asset_tools
+from kheish.runtime.projects import membership
+from kheish.runtime.skills import rules as skill_rules
+from kheish.runtime.tools import skills as skill_tools, truncate
 from kheish.runtime.tools.base import Context, Tool, ToolError
 from kheish.state.state import State
 from kheish.store.git import textconv
 
+#: beginnings of the paths of `read_file` that lie in no workspace
+_APART = (skill_tools.PREFIX, asset_tools.PREFIX)
+NOTHING: Mapping[str, events.HooksRan] = MappingProxyType({})
 _PREVIEW_BYTES = 12 * 1024  # a journal line has it whole
 
 
@@ -47,12 +58,19 @@ class Prepared:
 
 
 async def judge(
-    state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, Any], agent: Agent
+    state: State,
+    run: Run,
+    call_id: str,
+    tool: Tool,
+    raw: Mapping[str, Any],
+    agent: Agent,
+    hooked: Mapping[str, events.HooksRan] = NOTHING,
 ) -> tuple[Verdict, Mapping[str, str]]:
     """Return the verdict of the rules, and the targets of paths that resolve elsewhere than written.
 
     A command that checks whether the run is complete was allowed by the author of the run's request, as a rule would
-    allow it; policies and scopes of tools restrict the agent, not the check.
+    allow it; policies and scopes of tools restrict the agent, not the check. `hooked`: the outcomes of the hooks that
+    judged the call.
     """
     session, file = state.get(Session, run.session_id), state.definitions.permissions
     rules = permission_rules.scopes(file, session.settings["permission_rules"])
@@ -61,7 +79,10 @@ async def judge(
     # trusted.
     needs_two = permission_rules.needs_two(file) and run.flow is None
     if is_check and not run.settings.checks_ask and not needs_two:
-        rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
+        rules = (*rules, ("the run's completion", (Rule(tool=tool.ruled_name, decision="allow"),)))
+    if not is_check:
+        may_allow = not permission_rules.needs_two(file)
+        rules = (*rules, *await skill_rules.of_run(state, run, may_allow=may_allow))
     call, moved = await located(state, run.settings.workspace, tool, raw)
     verdict = await asyncio.to_thread(
         permissions.decide,
@@ -70,10 +91,13 @@ async def judge(
         scopes=rules,
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
-        policies=() if is_check else _policies(run),
+        policies=() if is_check else _policies(state, run),
         before_plan=permission_rules.effective_mode(file, run.settings.permission_mode),  # type: ignore[arg-type]
         tainted_by=session.tainted_by if file.taint == "ask" else None,
     )
+    if hooked:
+        mode = permission_rules.effective_mode(file, run.mode)  # type: ignore[arg-type]  # as above
+        verdict = narrowing.narrowed(verdict, hooked, tool.ruled_name, mode, two=permission_rules.needs_two(file))
     if verdict.decision == "ask" and is_unattended(run):
         verdict = replace(verdict, decision="deny", why=f"{verdict.why}; no person attends this run")
     return verdict, moved
@@ -90,7 +114,7 @@ async def located(
     """Return the call with its resolved paths and folders, so that a link does not evade a rule; and the paths that
     resolve elsewhere than written. Raises WorkspaceSlow.
     """
-    call = ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw)
+    call = ToolCall(tool=tool.ruled_name, effect=tool.effect.value, arguments=raw)
     if tool.name not in FILE_TOOLS and tool.name not in SHELL_TOOLS:
         return call, {}
     door = workspaces.door_of(state, workspace)
@@ -102,6 +126,9 @@ def _located(door: Door, call: ToolCall) -> tuple[ToolCall, Mapping[str, str]]:
         folders = places.look_up(door.path, permission_grant.folders(call))
         return replace(call, resolved=tuple(_redirected(door, call.arguments)), places=folders), {}
     paths = [path for path in permission_match.paths_of(call.tool, call.arguments) if isinstance(path, str)]
+    own = [path for path in paths if path.startswith(_APART)] if call.tool == "read_file" else []
+    if own:  # a skill's file or an asset, which lie in no workspace: rules judge the path as it is written
+        return replace(call, resolved=tuple(own)), {}
     leads = _leads(door, paths) if paths else {}
     moved = {path: place for path, place in leads.items() if place not in (path, permission_match.NOWHERE)}
     return replace(call, resolved=tuple(leads.values())), moved
@@ -131,14 +158,17 @@ def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
-    """Return the tools that the model sees: none that policies or scopes remove, and evidence only in Flows."""
-    policies, no_use = _policies(run), ATTACH if run.flow is None else None
-    tools = agent.tools_for(run)
-    return {name: tool for name, tool in tools.items() if name != no_use and permission_policy.leaves(policies, name)}
+    """Return the tools that the model sees: none that policies or scopes remove, evidence only in Flows, and those of
+    channels and projects only for their members."""
+    policies, useless = _policies(agent.state, run), membership.useless(agent.state, run)
+    if run.flow is None:
+        useless |= {ATTACH}
+    left = ((name, tool) for name, tool in agent.tools_for(run).items() if name not in useless)
+    return {name: tool for name, tool in left if permission_policy.leaves(policies, tool.ruled_name)}
 
 
-def _policies(run: Run) -> tuple[Scope, ...]:
-    return (*run.settings.tool_policies, *run.settings.capability_scope)
+def _policies(state: State, run: Run) -> tuple[Scope, ...]:
+    return (*run.settings.tool_policies, *run.settings.capability_scope, *restricting.policies(state, run))
 
 
 def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events.PermissionDecided:
@@ -163,13 +193,13 @@ async def request(
     policy = state.definitions.permissions.approvals
     # A rule helps next time only if no rule was the reason to ask.
     would_help = (origin or "").startswith("mode ") and policy.required == 1
-    bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
-    asked = ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
+    bound = await binding.bind(state, run, prepared.tool.ruled_name, prepared.raw)
+    asked = ToolCall(tool=prepared.tool.ruled_name, effect=prepared.tool.effect.value, arguments=prepared.raw)
     remember = await asyncio.to_thread(permission_remember.suggested, asked.tool, prepared.raw) if would_help else {}
     return events.ApprovalRequested(
         approval_id=ids.new("appr"),
         call_id=prepared.call.id,
-        tool=prepared.tool.name,
+        tool=prepared.tool.ruled_name,
         arguments=dict(prepared.raw),
         digest=bound.digest,
         files=bound.files,
@@ -214,14 +244,15 @@ def _came_from(state: State, run: Run, call: Call) -> dict[str, Any]:
 
 async def still_approved(state: State, run: Run, prepared: Prepared) -> bool:
     """Return whether the call, and the things that it names, are those that a person allowed."""
-    bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
+    bound = await binding.bind(state, run, prepared.tool.ruled_name, prepared.raw)
     return bound.digest == prepared.call.approved_digest
 
 
-def refusal(call: Call) -> events.ToolFinished:
-    """Return the result of a call that was denied."""
+def refusal(call: Call, *, may_retry: bool = False) -> events.ToolFinished:
+    """Return the result of a call that was denied. `may_retry`: a hook lets the model retry."""
     if call.decision is not None and call.decision.decision == "deny":
-        return refused(call, "permission_denied", f"Not allowed: {call.decision.why}.")
+        again = " You may retry it." if may_retry else ""
+        return refused(call, "permission_denied", f"Not allowed: {call.decision.why}.{again}")
     if call.approval == "denied":
         reason = f" Reason: {call.reason}" if call.reason else ""
         return refused(call, "approval_denied", f"A person ({call.approved_by}) denied this call.{reason}")

@@ -9,11 +9,15 @@ from typing import Any
 from kheish.domain import routes, runs
 from kheish.domain.events import Item, MemoryLoaded
 from kheish.domain.runs import Run
+from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, compaction, dialects, fitting, prompt, retrying, windows
 from kheish.runtime.agent import Agent
+from kheish.runtime.assets import attaching
 from kheish.runtime.drivers.base import Message, Request
-from kheish.runtime.prompt import Frame, Placed
+from kheish.runtime.hooks import points
+from kheish.runtime.mcp import budget, section as mcp
+from kheish.runtime.prompt import Frame, Placed, Section
 from kheish.runtime.targets import Target
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
@@ -32,6 +36,7 @@ class Draft:
     tokens: int
     omitted: tuple[str, ...]
     memory: tuple[MemoryLoaded, ...] = ()
+    sections: tuple[Section, ...] = ()  # of the system message
 
     def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
         """Return the messages as a server of this strictness accepts them."""
@@ -57,10 +62,20 @@ async def draft(
     room = target.room
     refuses_tools = bool(target.facts.omit & _TOOL_FIELDS)
     memory = await agent.memory.of_run(run) if agent.memory is not None else None
-    frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt, memory)
+    offer = budget.within({} if refuses_tools else tools, room.window, turn.revealed)
+    servers = mcp.section(agent.mcp.servers, run, offer.deferred) if agent.mcp is not None else ""
+    skills = agent.driven(run).offer
+    catalog = skills.section if skills is not None else ""
+    frame = await prompt.frame(state, run, offer.tools, room.prompt, memory, catalog, servers)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
         frame = await prompt.frame(state, run, {}, room.prompt, memory)
-    placed = await prompt.conversation(state, run, target.server, agent.driven(run).rendered, mail)
+    observed = agent.observations.shower.attach if agent.observations is not None else None
+    attach = attaching.reader(agent.assets, observed, vision=target.route.capabilities.vision)
+    placed = await prompt.conversation(state, run, target.server, agent.driven(run).rendered, mail, attach)
+    if await _compact_on_request(state, run, turn, agent, target, frame, placed):
+        return None
+    if state.get(Run, run.run_id).is_final:  # by a hook
+        return None
     if room.prompt is None:
         return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
     rest = room.prompt - frame.tokens
@@ -72,12 +87,37 @@ async def draft(
     if windows.messages_tokens(messages) > rest:
         journaled = [one for one in placed if one.source.seq != prompt.UNSENT]
         covered = compaction.part(journaled, run.run_id, rest=rest, prompt_room=room.prompt)
-        if covered and turn.compactions < COMPACTIONS:
+        if covered and turn.compactions < COMPACTIONS and await points.may_compact(state, run, turn, agent.hooks):
             await compaction.compact(state, run, turn, agent, target, covered)
+            await points.compacted(state, run, turn, agent.hooks)
+            return None
+        if state.get(Run, run.run_id).is_final:  # by a hook
             return None
         messages, more = fitting.fit(messages, rest, prompt.task_of(placed, run.run_id))
         words += more
     return _draft(run, turn, target, frame, messages, (*frame.left_out, *words))
+
+
+async def _compact_on_request(
+    state: State, run: Run, turn: Turn, agent: Agent, target: Target, frame: Frame, placed: Sequence[Placed]
+) -> bool:
+    """Compact the conversation if a user requested it, before the first answer of a run. Return whether it was.
+
+    The newest part remains unchanged, as for a window that the conversation fills. Raises ModelError if a summary could
+    not be had.
+    """
+    if turn.answers or turn.compactions or not state.get(Session, run.session_id).compaction_requested:
+        return False
+    journaled = [one for one in placed if one.source.seq != prompt.UNSENT]
+    size = windows.messages_tokens([one.message for one in journaled])
+    whole = 2 * (frame.tokens + size)
+    room = whole if target.room.prompt is None else target.room.prompt
+    covered = compaction.part(journaled, run.run_id, rest=min(size, room - frame.tokens), prompt_room=room)
+    if not covered or not await points.may_compact(state, run, turn, agent.hooks):
+        return False
+    await compaction.compact(state, run, turn, agent, replace(target, room=replace(target.room, prompt=room)), covered)
+    await points.compacted(state, run, turn, agent.hooks)
+    return True
 
 
 def _with_previews(placed: Sequence[Placed], rest: int) -> tuple[list[Placed], list[str]]:
@@ -108,6 +148,7 @@ def _draft(
         tokens=frame.tokens + windows.messages_tokens(messages),
         omitted=(*omitted, *words),
         memory=frame.memory,
+        sections=frame.sections,
     )
     request = replace(made.request, messages=made.messages(target, target.facts.strictness))
     return replace(made, request=request)

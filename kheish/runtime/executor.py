@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import isinf
 from typing import Any, Protocol
 
 from kheish.runtime.drivers import described, registry
@@ -44,5 +45,5 @@ class Local:
 
     async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
         """Run one tool call."""
-        async with asyncio.timeout(tool.timeout):
+        async with asyncio.timeout(None if isinf(tool.timeout) else tool.timeout):
             return await tool.run(arguments, context)

@@ -16,6 +16,7 @@ from kheish.runtime import windows
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.windows import message_tokens, tokens
+from kheish.store.escaping import plain
 
 TOOLS_SHARE = 1 / 3  # share of the prompt for definitions of tools
 SYSTEM_SHARE = 0.45  # share of the prompt for the instructions
@@ -30,7 +31,8 @@ PRIORITY = (
     "exit_plan_mode", "emit_output", "bash", "read_file", "write_file", "edit_file", "list_files", "grep_search",
     "ask_user_question", "attach_evidence", "glob_search", "apply_patch", "task_output", "shell_task_start",
 )  # fmt: skip
-_ANNOTATIONS = frozenset({"description", "title", "default", "examples", "maxLength", "minLength"})
+_EXPLAINING = frozenset({"description", "title"})
+_ANNOTATIONS = frozenset({*_EXPLAINING, "default", "examples", "maxLength", "minLength"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +90,28 @@ class Measured:
 @lru_cache(maxsize=512)
 def full_spec(tool: Tool) -> Measured:
     """Return the tool as the model sees it."""
-    spec = ToolSpec(name=tool.name, description=tool.description, parameters=dict(tool.schema))
+    spec = ToolSpec(name=tool.name, description=plain(tool.description), parameters=_plain_schema(tool.schema))
     return Measured(spec, windows.spec_tokens(spec))
 
 
 @lru_cache(maxsize=512)
 def _short_spec(tool: Tool) -> Measured:
-    first = tool.description.partition(". ")[0].rstrip(".") + "."
+    first = plain(tool.description).partition(". ")[0].rstrip(".") + "."
     spec = ToolSpec(name=tool.name, description=first, parameters=_short_schema(tool.schema))
     return Measured(spec, windows.spec_tokens(spec))
+
+
+def _plain_schema(schema: Any) -> Any:
+    """Return a schema with its explanatory texts cleaned, as a server may have written it; values stay exact."""
+    match schema:
+        case Mapping():
+            return {
+                key: plain(value) if key in _EXPLAINING and isinstance(value, str) else _plain_schema(value)
+                for key, value in schema.items()
+            }
+        case list():
+            return [_plain_schema(part) for part in schema]
+    return schema
 
 
 def _short_schema(schema: Any) -> Any:

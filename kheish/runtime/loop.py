@@ -16,6 +16,7 @@ from kheish.domain.sessions.session import Session
 from kheish.runtime import completing, deciding, judging, model_turn, phases, tool_calls
 from kheish.runtime.agent import Agent
 from kheish.runtime.agents import shares
+from kheish.runtime.hooks import points
 from kheish.state.state import State
 
 REPAIRS = 3  # turns in which a run may repair an answer that violates its output contract
@@ -32,34 +33,35 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
             return
         await agent.may_step(run)
         turn = turns.of(state, run_id)
-        if turn.open_calls:
+        if turn.due_calls:
             if not await tool_calls.answer(state, run, turn, agent):
                 return  # suspended
         elif turn.has_answered:
-            await _finish(state, run, turn)
+            await _finish(state, run, turn, agent)
         elif (turn.turn or await phases.passes(state, run, "before")) and not _over_budget(state, run):
             await shares.let_siblings_go_first(state, run, agent)
-            await model_turn.ask(state, run, turn, agent)
+            if await points.before_turn(state, run, turn, agent.hooks):
+                await model_turn.ask(state, run, turn, agent)
 
 
-async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
+async def _finish(state: State, run: Run, turn: turns.Turn, agent: Agent) -> None:
     """Check an answer without tool calls: complete the run, or report the faults to the model."""
     text = turn.last_text if turn.last_text is not None else ""
     schema = run.settings.output_contract
     if schema is None and not run.settings.completion:
-        await _complete(state, run, text)
+        await _complete(state, run, turn, text, agent)
         return
     if isinstance(text, Spilled):
         text = await state.payloads.text(state.get(Session, run.session_id).path, text)
     if run.settings.completion and not await completing.is_complete(state, run, turn, text):
         return
     if schema is None:
-        await _complete(state, run, text)
+        await _complete(state, run, turn, text, agent)
         return
     faults = await judging.run(contracts.output_faults, schema, text)
     listed = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
     if not faults:
-        await _complete(state, run, text)
+        await _complete(state, run, turn, text, agent)
     elif turn.repairs >= REPAIRS:
         runs.fail(
             state,
@@ -72,9 +74,9 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
         state.append(events.Nudged(text=nudge, reason="output_contract").on(run.session_id, run.run_id))
 
 
-async def _complete(state: State, run: Run, text: Text) -> None:
-    """Complete the run, unless a person has to allow its output."""
-    if await phases.passes(state, run, "after", text):
+async def _complete(state: State, run: Run, turn: turns.Turn, text: Text, agent: Agent) -> None:
+    """Complete the run, unless a hook does not let it end yet, or a person has to allow its output."""
+    if await points.may_stop(state, run, turn, text, agent.hooks) and await phases.passes(state, run, "after", text):
         runs.complete(state, run.run_id, text)
 
 

@@ -14,17 +14,22 @@ from kheish.domain.scopes import Scopes
 from kheish.domain.sessions.session import Session
 from kheish.runtime import gates
 from kheish.runtime.agent import Agent
+from kheish.runtime.debug import capture
 from kheish.runtime.drivers import bounds
 from kheish.runtime.drivers.base import ErrorKind, ModelError, Reply, Request
 from kheish.state.state import State
+from kheish.texts import is_blank
 
 _SHOWN = 200  # characters of a refusal
 
 T = TypeVar("T")
 
 
-async def call(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
-    """Make one model call through the route's gate. During the call, the run may be stopped at once.
+async def call(
+    agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None], *, name: str
+) -> Reply:
+    """Make one model call through the route's gate. During the call, the run may be stopped at once. `name` begins the
+    names of its debug artifacts.
 
     Raises ModelError, CredentialRevoked (also during the call), OutOfScope, NotFound, SecretUnreadable.
     """
@@ -35,7 +40,7 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
             try:
                 reply = answer(
                     await _with_credential(
-                        agent, run, route, request, lambda lent: agent.executor.complete(route.driver, lent, show)
+                        agent, run, route, request, lambda lent: _complete(agent, run, route, lent, show, name)
                     )
                 )
             except ModelError as error:
@@ -46,6 +51,26 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
             return reply
     finally:
         agent.interruptible.discard(run.run_id)
+
+
+async def _complete(
+    agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None], name: str
+) -> Reply:
+    """Ask the driver, and capture the exchange if the run is captured."""
+    recorder = agent.debug.of(run) if agent.debug is not None else None
+    if recorder is None:
+        return await agent.executor.complete(route.driver, request, show)
+
+    def unsent() -> bytes:
+        parts = ("model", "messages", "tools", "generation")
+        return capture.plain({name: getattr(request, name) for name in parts})
+
+    async with recorder.exchange(name, "model-request", "model-events", unsent) as exchange:
+        reply = await agent.executor.complete(route.driver, request, show)
+        if not exchange.requests:  # a driver without a server
+            exchange.sent(unsent())
+            exchange.got(capture.plain(reply))
+        return reply
 
 
 def _tokens(reply: Reply) -> int:
@@ -68,7 +93,7 @@ def answer(reply: Reply) -> Reply:
         detail = f": {reply.text.strip()[:_SHOWN]}" if kind == "declined" and reply.text.strip() else ""
         text = f"{message}{detail} (finish reason {reply.finish_reason}, {reply.usage.output_tokens} tokens)"
         raise ModelError(kind, text, reply=reply)
-    if not reply.calls and not reply.text.strip():
+    if not reply.calls and is_blank(reply.text):
         raise ModelError("empty", f"the answer is empty (finish reason {reply.finish_reason})", reply=reply)
     over = len(reply.calls) - bounds.CALLS
     return replace(reply, calls=reply.calls[: bounds.CALLS], left_out=reply.left_out + over) if over > 0 else reply

@@ -13,7 +13,10 @@ from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, compaction, deciding, drafting, learning, model, retrying, targets
 from kheish.runtime.agent import Agent
+from kheish.runtime.debug.files import name_of
 from kheish.runtime.drivers.base import ModelError, Reply
+from kheish.runtime.replays import recorded
+from kheish.runtime.skills import starting
 from kheish.runtime.targets import Target
 from kheish.runtime.tools.base import Tool
 from kheish.state import encoding
@@ -23,7 +26,12 @@ from kheish.state.state import State
 async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     """Make one attempt at the turn's answer. A failure is journaled; the loop then determines the next step."""
     await retrying.until_due(state, run, turn, agent)
-    agent.renew_tools(run)
+    if agent.skills is not None:
+        offer = await starting.offer(state, run, turn, agent.skills)
+        if offer is None:
+            return
+        agent.driven(run).offer = offer
+    await agent.ready_tools(run)
     choice = _choose(state, run, turn)
     if choice is None:
         last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
@@ -54,8 +62,13 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     state.append(*delivered, requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()
     live = agent.live("model.delta", run, turn.turn, attempt)
+    name = name_of("turn", turn.turn + 1, "attempt", attempt)
+    if agent.debug is not None and (recorder := agent.debug.of(run)) is not None:
+        await recorder.prompt(name, draft.sections, draft.tokens, draft.omitted)
     try:
-        reply = await model.call(agent, run, route, request, live)
+        if route.driver == "replay":
+            request = await recorded.prepared(state, run, turn, agent, request)
+        reply = await model.call(agent, run, route, request, live, name=name)
     except ModelError as error:
         if learning.adapt(target, turn, draft, error):
             failed = _model_failed(turn, attempt, route_id, error, 0.0, "turn")

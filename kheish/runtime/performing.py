@@ -17,13 +17,14 @@ from kheish.domain.permissions.rules import FILE_TOOLS
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Call
-from kheish.errors import Damaged, NotFound
+from kheish.errors import Damaged, NotFound, Unavailable
 from kheish.runtime import deciding, recovery
 from kheish.runtime.agent import Agent
 from kheish.runtime.deciding import Prepared, refused
 from kheish.runtime.drivers import bounds
 from kheish.runtime.tools import arguments as checking
 from kheish.runtime.tools.base import Context, Effect, Result, Suspended, ToolError
+from kheish.state import pins
 from kheish.state.state import State
 
 
@@ -91,6 +92,8 @@ def context(
         hidden=state.hidden,
         judged=judged if prepared.tool.name in FILE_TOOLS else None,
         memory=agent.memory,
+        skills=agent.skills,
+        assets=agent.assets,
         as_read=decision.as_read if decision else False,
     )
 
@@ -99,8 +102,11 @@ def _key(run: Run, call: Call) -> str:
     return f"{run.run_id}/{call.turn}/{call.id}"
 
 
-async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
-    """Plan, journal `tool.started`, run. The barrier stands before any effect.
+async def start(
+    state: State, run: Run, prepared: Prepared, agent: Agent, given: Mapping[str, Any] | None = None
+) -> bool:
+    """Plan, journal `tool.started`, run. The barrier stands before any effect. `given`: more for the call's note that
+    the journal has elsewhere.
 
     Returns False if the run waits.
     """
@@ -126,7 +132,17 @@ async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> boo
     state.append(started.on(run.session_id, run.run_id, by=f"agent:{run.agent_id}"))
     if tool.effect is not Effect.READ:
         await state.durable()
-    return await _perform(state, run, prepared, agent, note)
+    return await _perform(state, run, prepared, agent, {**note, **(given or {})})
+
+
+async def resume(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
+    """Continue a call with the user's input that its server asked for. Returns False if the run waits."""
+    call, resumed = prepared.call, prepared.tool.resume
+    assert resumed is not None and call.started is not None
+    outcome = await resumed(prepared.arguments, context(state, run, prepared, agent, call.started.note))
+    if isinstance(outcome, Result | Suspended):
+        return await _conclude(state, run, prepared, agent, outcome)
+    return await start(state, run, prepared, agent, outcome)
 
 
 async def _perform(state: State, run: Run, prepared: Prepared, agent: Agent, note: Mapping[str, Any]) -> bool:
@@ -140,6 +156,10 @@ async def _perform(state: State, run: Run, prepared: Prepared, agent: Agent, not
     except TimeoutError:
         result = Result(content=f"The call took longer than {prepared.tool.timeout:g} s and was ended.", is_error=True)
     live.end()
+    return await _conclude(state, run, prepared, agent, result)
+
+
+async def _conclude(state: State, run: Run, prepared: Prepared, agent: Agent, result: Result | Suspended) -> bool:
     if isinstance(result, Suspended):
         waiting = runs.step(state, run.run_id, events.RunWaiting(status=result.waiting))
         state.append(*result.drafts, waiting)
@@ -161,7 +181,7 @@ async def finish(state: State, run: Run, call: Call, result: Result, agent: Agen
         code="tool_error" if result.is_error else None,
         network=_reached_out(state, run, call),
     )
-    if result.uses:
+    if result.uses or result.owners:
         await _append_with_others(state, run, result, finished)
     else:
         state.append(*result.drafts, finished.on(run.session_id, run.run_id))
@@ -172,14 +192,16 @@ async def finish(state: State, run: Run, call: Call, result: Result, agent: Agen
 
 
 async def _append_with_others(state: State, run: Run, result: Result, finished: events.ToolFinished) -> None:
-    """Journal a result with events of other sessions, which are loaded meanwhile; if one of them is gone, the call has
-    failed."""
+    """Journal a result with events of other sessions and owners, which are loaded meanwhile; if one of them is gone,
+    the call has failed."""
     async with contextlib.AsyncExitStack() as used:
         try:
             for session_id in result.uses:
                 await used.enter_async_context(state.using(session_id))
+            for stream, owner in result.owners:
+                await used.enter_async_context(pins.owner(state, stream, owner))
             drafts = result.drafts
-        except (NotFound, Damaged) as error:
+        except (NotFound, Damaged, Unavailable) as error:
             finished, drafts = changed(finished, is_error=True, content=error.detail, code="tool_error"), ()
         state.append(*drafts, finished.on(run.session_id, run.run_id))
 

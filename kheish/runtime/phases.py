@@ -33,6 +33,10 @@ async def passes(state: State, run: Run, when: When, output: Text | None = None)
         if not is_its or plan.approval != when:
             continue
         newest = _newest(flow, run, plan.phase_id, when)
+        if newest is None and run.settings.unattended == "deny":
+            why = f"A person must allow the phase {plan.phase_id} ({when} it), and no person attends this run."
+            runs.fail(state, run.run_id, "phase_denied", why)
+            return False
         if newest is None:
             text = await _load_output(state, run, output)
             _ask(state, run, flow, plan, when, text)

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from kheish.beneath import Door, files, pool
-from kheish.domain import completion, conventions, messages, workspaces
+from kheish.domain import completion, instructions as base_prompt, messages
 from kheish.domain.events import Item, MemoryLoaded, ModelCall, Spilled, Text
-from kheish.domain.permissions import decide as permissions
-from kheish.domain.permissions import rules as permission_rules
-from kheish.domain.permissions.rules import SandboxFacts, ToolCall
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
-from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import fitting, windows
+from kheish.runtime.assets import attaching
+from kheish.runtime.assets.attaching import Attach, Attached
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.memory.section import Recalled
+from kheish.runtime.project import instructions
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
+from kheish.store.escaping import plain
 
-INSTRUCTIONS_FILE = "AGENTS.md"
-INSTRUCTIONS_BYTES = 64 * 1024
-_INSTRUCTIONS_SECONDS = 5.0
 UNANSWERED_CHARACTERS = 2000  # characters that are shown of a task whose run ended without an answer
 
 #: the position of messages that are not journaled as delivered yet: behind all others
 UNSENT = 2**62
 
+Tools = Mapping[str, Tool]
 #: run and call: models give the same ids to calls of different runs
 CallKey = tuple[str | None, str | None]
 
@@ -70,15 +68,22 @@ class Frame:
     tokens: int
     left_out: tuple[str, ...] = ()
     memory: tuple[MemoryLoaded, ...] = ()
+    sections: tuple[Section, ...] = ()  # of which `system` is made
 
 
 async def frame(
-    state: State, run: Run, tools: Mapping[str, Tool], room: int | None, memory: Recalled | None = None
+    state: State,
+    run: Run,
+    tools: Mapping[str, Tool],
+    room: int | None,
+    memory: Recalled | None = None,
+    skills: str = "",
+    servers: str = "",
 ) -> Frame:
-    """Return the instructions and the tools, cut to their shares of `room` tokens."""
+    """Return the instructions and the tools, cut to their shares of `room` tokens. `skills` is their catalog."""
     box = fitting.toolbox(tools, room)
     offered = {spec.name: tools[spec.name] for spec in box.specs}
-    parts = await sections(state, run, offered, memory)
+    parts = await sections(state, run, offered, memory, skills, servers)
     words = box.words()
     words += [f"The memory file {path} is not shown." for path in memory.left_out] if memory is not None else []
     if room is not None:
@@ -86,10 +91,13 @@ async def frame(
         words += [f"The section {name} is cut." for name in cut]
     if words:
         parts.append(Section("Left out", f"The model's window is small. {' '.join(words)}"))
-    system = Message(role="system", text="\n\n".join(f"# {part.name}\n\n{part.text}" for part in parts))
+    # Users, agents and authors of workspaces wrote these texts: what a reader of them does not see is removed.
+    system = Message(role="system", text=plain("\n\n".join(f"# {part.name}\n\n{part.text}" for part in parts)))
     size = windows.message_tokens(system) + box.tokens
     loaded = memory.loaded if memory is not None else ()
-    return Frame(system=system, specs=box.specs, tokens=size, left_out=tuple(words), memory=loaded)
+    return Frame(
+        system=system, specs=box.specs, tokens=size, left_out=tuple(words), memory=loaded, sections=tuple(parts)
+    )
 
 
 def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]:
@@ -131,7 +139,12 @@ class Rendered:
 
 
 async def conversation(
-    state: State, run: Run, server: str, rendered: Rendered | None = None, mail: Sequence[Sequence[Item]] = ()
+    state: State,
+    run: Run,
+    server: str,
+    rendered: Rendered | None = None,
+    mail: Sequence[Sequence[Item]] = (),
+    attach: Attach | None = None,
 ) -> list[Placed]:
     """Return the session's conversation for the run's prompt, without signed blocks of other servers; at its end, the
     messages that this prompt delivers."""
@@ -145,7 +158,8 @@ async def conversation(
     history += [messages.Message(role="mail", items=tuple(items), **at) for items in mail]
     unknown = [message for message in history if id(message) not in rendered.covered]
     spilled = await read_spilled(state, run.session_id, unknown)
-    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled, rendered)]
+    attached = await attach(history) if attach is not None else {}
+    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled, rendered, attached)]
 
 
 def _task(run: Run) -> messages.Message:
@@ -168,18 +182,29 @@ def task_of(placed: Sequence[Placed], run_id: str) -> int | None:
     )
 
 
-async def sections(state: State, run: Run, tools: Mapping[str, Tool], memory: Recalled | None = None) -> list[Section]:
+async def sections(
+    state: State,
+    run: Run,
+    tools: Mapping[str, Tool],
+    memory: Recalled | None = None,
+    skills: str = "",
+    servers: str = "",
+) -> list[Section]:
     """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
     parts = [
-        Section("Instructions", BASE),
+        Section("Instructions", base_prompt.base(BASE, state.definitions.instructions)),
         Section("Tools", "You have: " + ", ".join(sorted(tools)) + "." if tools else "You have no tools."),
     ]
     if run.settings.persona:
         parts.append(Section("Persona", str(run.settings.persona["body"])))
-    project_file = await _instructions(state, run)
-    if project_file:
-        parts.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
+    if skills and "use_skill" in tools:
+        parts.append(Section("Skills", skills))
+    if servers:
+        parts.append(Section("MCP servers", servers))
+    project = await instructions.read(state, run)
+    if project is not None:
+        parts.append(Section(f"Project instructions ({', '.join(project.paths)})", project.text))
     if run.phase_text is not None:
         parts.append(Section("Playbook phase", await _load_text(state, session, run.phase_text)))
     title = session.settings["title"]
@@ -214,36 +239,12 @@ def _platform() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-async def _instructions(state: State, run: Run) -> str:
-    """Return the project's instructions file; empty if it is missing, leads out of the workspace, or its folder does
-    not respond.
-
-    A rule that denies reading it applies here too; if it is a link, so does a rule that asks.
-    """
-    door = workspaces.door_of(state, run.settings.workspace)
-    try:
-        path, raw = await pool.within(_INSTRUCTIONS_SECONDS, door, _read_instructions, door)
-    except (NotBeneath, WorkspaceSlow):
-        return ""
-    session = state.get(Session, run.session_id)
-    verdict = permissions.decide(
-        ToolCall(tool="read_file", effect="read", arguments={"path": INSTRUCTIONS_FILE}, resolved=(path,)),
-        mode="default",
-        scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
-        sandbox=SandboxFacts(mode="off", available=True),
-        workspace=door.path,
-    )
-    closed = ("deny",) if path == INSTRUCTIONS_FILE else ("deny", "ask")
-    return "" if verdict.decision in closed else raw.removeprefix(conventions.BOM).decode("utf-8", "replace").strip()
-
-
-def _read_instructions(door: Door) -> tuple[str, bytes]:
-    with files.open_file(door, INSTRUCTIONS_FILE) as (file, path):
-        return path, file.read(INSTRUCTIONS_BYTES)
-
-
 def project(
-    history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str], rendered: Rendered | None = None
+    history: Sequence[messages.Message],
+    run_id: str,
+    spilled: Mapping[str, str],
+    rendered: Rendered | None = None,
+    attached: Attached = MappingProxyType({}),
 ) -> list[Placed]:
     """Return the conversation in a model's order: each tool result right after its call, whatever came between.
 
@@ -270,7 +271,7 @@ def project(
             case "ended" if message.run_id in unanswered or not placed or placed[-1].source.run_id != message.run_id:
                 pass  # the task states it itself, or a summary stands for the run
             case _:
-                placed.append(Placed(_render_message(message, placed, unanswered, spilled), message))
+                placed.append(Placed(_render_message(message, placed, unanswered, spilled, attached), message))
     return placed
 
 
@@ -286,9 +287,15 @@ def _render_message(
     before: Sequence[Placed],
     unanswered: Mapping[str | None, str],
     spilled: Mapping[str, str],
+    attached: Attached,
 ) -> Message:
     """Return the message to the model from a user or the daemon."""
-    text = _items(message.items, spilled) if message.role in ("user", "mail") else _text(message.text, spilled)
+    images = attaching.images(message, attached) if message.run_id not in unanswered else ()
+    text = (
+        attaching.items(message, partial(_text, spilled=spilled), attached)
+        if message.role in ("user", "mail")
+        else _text(message.text, spilled)
+    )
     match message.role:
         case "user" if how := unanswered.get(message.run_id):
             text = f"{_beginning(text)}\n\n[This task has no answer: its run was {how}.]"
@@ -299,7 +306,7 @@ def _render_message(
             return Message(role=role, text=f"[The run ended here: it was {_HOW[text]}.]")
         case "tool":  # of a parked run, whose call the summary covers
             text = f"The result of a call that was made before the summary:\n\n{text}"
-    return Message(role="user", text=text)
+    return Message(role="user", text=text, _images=images)
 
 
 _SUMMARY = "Summary of the conversation so far:"
@@ -369,10 +376,6 @@ def _opaque_reference(opaque: Any) -> Spilled | None:
     if isinstance(opaque, dict) and opaque.keys() == {"sha256", "bytes", "preview"}:
         return Spilled(**opaque)
     return None
-
-
-def _items(items: Iterable[Item], spilled: Mapping[str, str]) -> str:
-    return "\n\n".join(_text(item.text, spilled) for item in items if item.text is not None)
 
 
 def _text(text: Text | None, spilled: Mapping[str, str]) -> str:

@@ -10,14 +10,14 @@ from kheish.domain import events, runs
 from kheish.domain.events import Option, QuestionItem
 from kheish.domain.runs import Run, Status
 from kheish.domain.turns import Call
-from kheish.runtime.tools.base import Context, Replay, Result, Tool, ToolError
+from kheish.runtime.tools.base import Context, Replay, Result, Suspended, Tool, ToolError
 from kheish.state.state import State
 
 QUESTION = "outcome"
 _SHOWN = 1000  # characters of the call
 
 
-async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Literal["again", "ambiguous"]:
+async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Suspended | Literal["again", "ambiguous"]:
     """Return the result if the tool can determine it, `again` if repeating is harmless, else `ambiguous`."""
     if tool.recover is not None:
         try:

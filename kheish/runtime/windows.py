@@ -23,6 +23,7 @@ from kheish.runtime.drivers.base import Message, ToolSpec
 _LETTERS = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SMALL = b" abcdefghijklmnopqrstuvwxyz"
 PER_MESSAGE = 6  # tokens that templates put around each message
+PER_IMAGE = 1600  # tokens of an image of the size that assets have for models
 SMALLEST = 256  # tokens: a smaller window is not believed
 LARGEST = 1 << 26
 REMEMBERED_CHARACTERS = 8192  # the longest text whose count is remembered
@@ -65,7 +66,7 @@ def message_tokens(message: Message) -> int:
 
 
 def _count_message(message: Message) -> int:
-    total = PER_MESSAGE + tokens(message.text)
+    total = PER_MESSAGE + tokens(message.text) + PER_IMAGE * len(message.images)
     for call in message.calls:
         total += PER_MESSAGE + tokens(call.name) + tokens(encoded(call.arguments))
     if message.opaque is not None:

@@ -144,8 +144,8 @@ class Worker:
             if claimed is None or claimed.run_id != run_id:
                 return
             clock = self._wind(run)
-            agent.renew_tools(run)
             self._begin(run)
+            await agent.ready_tools(run)  # open calls may be those of servers
             await loop.advance(state, run_id, agent)
         except (Stopped, StoreFailed):
             return
@@ -169,8 +169,8 @@ class Worker:
         return asyncio.get_running_loop().call_later(max(0.0, limit - run.active_seconds), self._overdue, run.run_id)
 
     def _overdue(self, run_id: str) -> None:
-        task = self._driving.get(run_id)
-        if task is not None:
+        task, run = self._driving.get(run_id), self._state.find(Run, run_id)
+        if task is not None and (run is None or run.status not in runs.WAITING):
             self._late.add(run_id)
             task.cancel()
 

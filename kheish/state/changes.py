@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +36,16 @@ class Waiting:
     changes: deque[Change] = field(default_factory=deque)
     barriers: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
     readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+    measure: Callable[[float], None] | None = None  # gets the seconds of each wait at a barrier
+
+    async def barrier(self, n: int) -> None:
+        """Wait until entry `n` is on disk. Raises StoreFailed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.barriers.append((n, future))
+        began = time.perf_counter()
+        await future
+        if self.measure is not None:
+            self.measure(time.perf_counter() - began)
 
     def release(self, last: int) -> tuple[list[Recorded], list[Change]]:
         """Open the barriers up to entry `last`, which is durable. Return the entries that listeners may now see, and

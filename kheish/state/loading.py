@@ -11,8 +11,7 @@ from typing import Any
 
 import orjson
 
-from kheish.state import event as reading
-from kheish.state import payloads
+from kheish.state import event as reading, payloads
 from kheish.state.event import Checkpoint, Entry, Spilled
 from kheish.state.noun import Noun, Nouns, Tables
 from kheish.store.log import journal

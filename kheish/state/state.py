@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kheish import beneath, ids
 from kheish.errors import NotFound, SessionDeleted, StoreFailed, Unavailable
 from kheish.state import encoding, loading, pins, streams
-from kheish.state.changes import Change as Change
-from kheish.state.changes import Waiting
+from kheish.state.changes import Change as Change, Waiting
 from kheish.state.encoding import Recorded
 from kheish.state.event import Checkpoint, Draft, Entry
 from kheish.state.loading import Partition
@@ -205,9 +204,7 @@ class State:
             raise self.failure
         if self.durable_n >= self.n:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.barriers.append((self.n, future))
-        await future
+        await self.waiting.barrier(self.n)
 
     def made_durable(self, last: int) -> tuple[list[Recorded], list[Change]]:
         """Open the barriers up to `last`, which the log has. Return the entries and changes that listeners may now
@@ -224,7 +221,9 @@ class State:
         self.waiting.let_readers_in(last)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
-        """Wait until the index has everything that is durable now. Raises Unavailable after `timeout` seconds."""
+        """Wait until the index has everything that was appended until now, so that it is not older than what a caller
+        has seen in memory. Raises StoreFailed; Unavailable after `timeout` seconds behind the log."""
+        await self.durable()
         target = self.durable_n
         if self.journaled_n >= target:
             return
@@ -387,9 +386,9 @@ class State:
         """Return the folder of a new session."""
         return f"{self.folder('sessions')}/{session_id}"
 
-    def folder(self, top: str) -> str:
-        """Return today's folder for a new entry of `sessions` or `flows`."""
-        return self._folders.place(f"{top}/{ids.day(ids.stamp(self.clock()))}")
+    def folder(self, top: str, part: str | None = None) -> str:
+        """Return the folder for a new entry of `top`: today's, or that of another part."""
+        return self._folders.place(f"{top}/{part or ids.day(ids.stamp(self.clock()))}")
 
     def evict(self, limit: int = IDLE_SESSIONS) -> None:
         """Evict the least recently used sessions (and owners) beyond `limit`, if they are idle and journals have all of

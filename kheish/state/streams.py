@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from kheish import ids
-from kheish.errors import Damaged, NotFound, Unavailable
+from kheish.errors import Damaged, NotFound, NotReady
 from kheish.state import loading
 from kheish.state.changes import Change
 from kheish.state.event import Entry, Event
@@ -67,14 +67,14 @@ def advance(entry: Entry, loaded: Mapping[str, Partition], seqs: dict[str, int])
 def read(index: Reader, nouns: Nouns, key: str) -> Partition:
     """Return the values that an owner keeps; an owner without entries has none. Blocks on disk.
 
-    Raises Unavailable while the index is rebuilt, because a missing value proves nothing then. Raises Damaged if the
+    Raises NotReady while the index is rebuilt, because a missing value proves nothing then. Raises Damaged if the
     owner's journal could not be read into the index.
     """
     has_journal = key.partition("/")[0] in nouns.streams(journal_per_owner=True)
     where = FOLDER + key if has_journal else None
     held = owners.read(index, key, where)
     if held is None:
-        raise Unavailable("The index is being rebuilt; retry in a moment.")
+        raise NotReady
     if held.is_lacking:
         raise Damaged(f"{where}: the index lacks entries that could not be read: kheish state reindex", path=where)
     part = Partition(key, "", nouns, seq=held.seq, last_n=held.newest)

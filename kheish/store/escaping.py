@@ -1,4 +1,4 @@
-"""Text on one line, with control characters as escapes, since file names may contain any character."""
+"""Text without characters that a reader does not see: as escapes on one line, or removed from what a model reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kheish.store.git.textconv import HIDDEN
 #: characters that a terminal would interpret, or that would begin another line of the log
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _CONTROLS |= {0x09: "\t", 0x0A: "\\n", 0x0D: "\\r"}
+_ASCII_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def visible(text: str) -> str:
@@ -16,6 +17,17 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return HIDDEN.sub(_escaped, text.translate(_CONTROLS))
+
+
+def plain(text: str) -> str:
+    """Return the text without control and invisible characters; line breaks and tabs stay.
+
+    Everything that other authors wrote about themselves is cleaned by it before a model reads it.
+    """
+    text = text.replace("\r\n", "\n")
+    if text.isascii() and _ASCII_CONTROL.search(text) is None:  # ten times as fast
+        return text
+    return HIDDEN.sub("", text)
 
 
 def _escaped(match: re.Match[str]) -> str:

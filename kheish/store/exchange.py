@@ -13,6 +13,7 @@ import os
 import stat
 from pathlib import Path
 
+from kheish.beneath import kernel
 from kheish.store import files
 from kheish.store.files import contained, durable_folder, fsync_folder
 
@@ -71,7 +72,10 @@ def _take_out(target: Path, scratch: Path, seen: bytes | None) -> None:
         raise Differs(None) from None
     there = _content(scratch)
     if there != seen:
-        os.link(scratch, target)  # a file that was saved there meanwhile is newer still
+        if scratch.is_dir() and not scratch.is_symlink():
+            scratch.rename(target)
+        else:
+            os.link(scratch, target)  # a file that was saved there meanwhile is newer still
         raise Differs(there)
 
 
@@ -130,5 +134,8 @@ def _content(path: Path) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    file = kernel.regular_file(descriptor)
+    if file is None:
+        return None
+    with file:
+        return file.read()

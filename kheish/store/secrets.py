@@ -1,7 +1,7 @@
 """Secrets as files: `secrets/<slot>.age`, readable with the ordinary `age` tool, and the identity that decrypts them.
 
-Only this module imports pyrage. The identity lies outside of the state root, so that a pushed backup exposes nothing.
-Recipients are age or ssh keys, one per line, in `secrets/recipients.txt`.
+This module and `store.observations` alone import pyrage. The identity lies outside of the state root, so that a pushed
+backup exposes nothing. Recipients are age or ssh keys, one per line, in `secrets/recipients.txt`.
 """
 
 from __future__ import annotations
@@ -148,8 +148,7 @@ def encrypt(value: str, keys: Sequence[str]) -> bytes:
 
 def decrypt(raw: bytes, identity: Identity) -> str:
     """Return the value of an age file, armored or not. Raises SecretUnreadable."""
-    from pyrage import DecryptError
-    from pyrage import decrypt as opened
+    from pyrage import DecryptError, decrypt as opened
 
     try:
         return str(opened(raw, list(identity.keys)).decode())
@@ -159,6 +158,25 @@ def decrypt(raw: bytes, identity: Identity) -> str:
         raise SecretUnreadable(f"It is {reason}: {error}.") from error
     except UnicodeDecodeError as error:
         raise SecretUnreadable("It is not text.") from error
+
+
+def seal(raw: bytes, keys: Sequence[str]) -> bytes:
+    """Return any content as an age file. Raises Invalid without recipients."""
+    from pyrage import encrypt as sealed
+
+    if not keys:
+        raise Invalid(f"{RECIPIENTS} has no recipients, so that nothing can be encrypted.")
+    return bytes(sealed(raw, [_recipient(key, number) for number, key in enumerate(keys, 1)]))
+
+
+def unseal(raw: bytes, identity: Identity) -> bytes:
+    """Return the content of an age file. Raises SecretUnreadable."""
+    from pyrage import DecryptError, decrypt as opened
+
+    try:
+        return bytes(opened(raw, list(identity.keys)))
+    except DecryptError as error:
+        raise SecretUnreadable(f"It is not for the daemon's identity: {error}.") from error
 
 
 def path_of(slot: str) -> str:

@@ -16,6 +16,7 @@ from kheish.api.http.app import App, build
 from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
+from kheish.api.metrics.measures import Measures
 from kheish.api.operations import OPERATIONS
 from kheish.api.services import Services
 from kheish.auth.broker import Broker
@@ -28,20 +29,24 @@ from kheish.daemon.rows import grave, row
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain import events, nouns, runs
 from kheish.domain.approvals import Approval, Bound
-from kheish.domain.definitions import KINDS, Definition
+from kheish.domain.definitions import KINDS, Definition, Kind
 from kheish.domain.routes import Route
 from kheish.domain.sessions import end as session_end
 from kheish.errors import KheishError, NotFound, PreconditionFailed
 from kheish.jobs.runner import Jobs
+from kheish.runtime.debug.capture import Capture
+from kheish.runtime.skills.copies import Copies
+from kheish.runtime.skills.service import Skills
 from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame
-from kheish.store.edits import definitions as reading
-from kheish.store.edits import problems
+from kheish.store.edits import definitions as reading, problems
 from kheish.store.files import blob_id
 from kheish.store.git.revisions import Moment
 from kheish.store.log import journal, texts
 from kheish.store.log.index import Reader, Writer
 from kheish.store.log.wal import Group
+from tests.support.assets import stored_things
+from tests.support.mcp_servers import hooks, servers
 from tests.support.remembering import memory
 
 TOKEN = "kheish_test"
@@ -220,6 +225,17 @@ class Editor:
         )
         return there is None
 
+    async def store(self, kind: Kind, path: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
+        there = self.state.definitions.at(path)
+        self._check(there, if_match)
+        parsed = reading.parse_json(kind.model, raw, path) if media == "application/json" else kind.read(raw, path)
+        one = Definition(
+            kind=kind.name, id=kind.name, path=path, value=parsed.require(), data=parsed.data or {}, raw=raw,
+            digest=parsed.digest,
+        )  # fmt: skip
+        self.state.definitions.replace({path: one})
+        return there is None
+
     async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
         self._check(self.state.definitions.get(kind, id), if_match)
         del self.state.definitions.by_kind[kind][id]
@@ -241,8 +257,18 @@ class Inspector:
             raise NotFound(f"There is no tool {tool!r}.")
         return {"decision": "ask", "why": "no rule allows it", "rule": None, "origin": "mode", "network": False}
 
+    async def matrix(self, session_id: str) -> Mapping[str, Any]:
+        return {"session_id": session_id, "tools": []}
+
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
         return Bound(digest="d" * 64)
+
+
+class Stacks:
+    """Nothing is applied."""
+
+    async def export(self, stack: str | None) -> Mapping[str, Any]:
+        return {}
 
 
 class Playbooks:
@@ -253,6 +279,22 @@ class Playbooks:
             raise NotFound(f"Nothing of a playbook {playbook_id!r} is published.")
 
         return nothing
+
+
+class Ingress:
+    """No connector is there."""
+
+    def __init__(self) -> None:
+        self.rejections: dict[str, int] = {}
+
+    async def receive(self, connector_id: str, headers: Any, body: bytes, *, is_loopback: bool) -> Any:
+        raise NotFound(f"There is no connector {connector_id!r}.")
+
+    async def test(self, connector_id: str, body: str | None) -> Any:
+        raise NotFound(f"There is no connector {connector_id!r}.")
+
+    def state_of(self, one: Definition) -> tuple[str, str | None]:
+        return "ready", None
 
 
 class Schedules:
@@ -366,15 +408,18 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     tokens = Tokens(TOKEN, clock=clock)
     state.hidden = Hidden((root, folder / "keys"))
     folders = Workspaces(root, state.hidden, lambda: config, workspace)
-    closing = Closing()
+    closing, broker = Closing(), Broker(state, Vault(), {})
     given = Services(
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
-        editor=Editor(state), inspector=Inspector(), memory=memory(state), playbooks=Playbooks(), schedules=Schedules(),
-        secrets=Secrets(),
-        broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=closing,
+        editor=Editor(state), stacks=Stacks(), inspector=Inspector(), memory=memory(state), playbooks=Playbooks(),
+        schedules=Schedules(), ingress=Ingress(),
+        secrets=Secrets(), skills=Skills(state, Copies(root / "copies"), lambda: False),
+        broker=broker, mcp=servers(state, broker, folder), hooks=hooks(state, broker),
+        upkeep=Upkeep(), workspaces=folders, closing=closing,
         feed=Feed(bus), waits=Waits(bus, closing), jobs=Jobs(root / "jobs"),
-        refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
+        refusals=Refusals(state, parts.get("ready", lambda: None)), **stored_things(state),
+        debug=Capture(state, root / "identity.txt", lambda message: None), measures=Measures(), **parts,
     )  # fmt: skip
     app = build(given, OPERATIONS)
     transport = httpx.ASGITransport(app)

@@ -79,7 +79,7 @@ async def test_lists_are_by_id_and_paged(w: World) -> None:
 
 async def test_refusals(w: World) -> None:
     for method, path, headers, status in (
-        ("PUT", "/v1/routes/..%2Fx", YAML, 404),
+        ("PUT", "/v1/routes/..%2Fx", YAML, 400),
         ("PUT", "/v1/routes/UP", YAML, 400),
         ("PUT", "/v1/routes/x", {"content-type": "text/plain"}, 415),
         ("PUT", "/v1/routes/x", {"content-type": "application/json"}, 400),

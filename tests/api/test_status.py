@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from kheish.domain import events
+from kheish.domain.agents.agent import Agent
+from kheish.domain.runs import Run
+from kheish.domain.sessions.session import Session
 from kheish.errors import StoreFailed
 from tests.api.harness import World, world
 
@@ -82,6 +87,41 @@ async def test_usage_by_row_and_summed_up(w: World) -> None:
     assert [(row["session_id"], row["cost_usd"]) for row in one] == [("b", None)]
 
 
+async def test_usage_of_trees_of_agents(w: World) -> None:
+    await w.session("a")
+    await w.session("other")
+    agents: dict[str, str] = {}
+    for name, parent in (("a", None), ("kid", "a"), ("leaf", "kid"), ("other", None)):
+        session = name
+        if parent is not None:
+            made = await w.http.post(f"/v1/agents/{agents[parent]}/sidechains", json={"name": name, "prompt": "x"})
+            session = made.json()["session_id"]
+            run_id = next(iter(w.state.table(Run, session)))
+        else:
+            run_id = (await w.run(name))["run_id"]
+        agents[name] = w.state.get(Session, session).agent_id
+        w.move(run_id, events.RunStarted())
+        usage = events.Usage(input_tokens=10, output_tokens=1, cost_usd=0.5 if name == "leaf" else None)
+        w.move(run_id, events.ModelResponded(turn=1, text="x", usage=usage, route="local"))
+    await w.state.durable()
+
+    by_agent = (await w.http.get("/v1/usage?by=agent")).json()["items"]
+    by_root = (await w.http.get("/v1/usage?by=root,day")).json()["items"]
+    of_kid = (await w.http.get(f"/v1/usage?by=agent&session={w.state.get(Agent, agents['kid']).session_id}")).json()
+    none = (await w.http.get("/v1/usage?by=agent&session=nothing")).json()["items"]
+
+    rows = {row["agent_id"]: row for row in by_agent}
+    assert {name: (rows[id]["own"]["input_tokens"], rows[id]["subtree"]["input_tokens"], rows[id]["input_tokens"])
+            for name, id in agents.items()} == {"a": (10, 30, 10), "kid": (10, 20, 10), "leaf": (10, 10, 10),
+                                                "other": (10, 10, 10)}  # fmt: skip
+    assert rows[agents["a"]]["cost_usd"] is None and rows[agents["a"]]["subtree"]["cost_usd"] == 0.5
+    assert {row["root"]: (row["own"]["model_calls"], row["model_calls"], row["subtree"]["model_calls"])
+            for row in by_root} == {agents["a"]: (1, 3, 3), agents["other"]: (1, 1, 1)}  # fmt: skip
+    assert all(row["day"] and row["agent_id"] is None for row in by_root)
+    assert [(row["agent_id"], row["subtree"]["input_tokens"]) for row in of_kid["items"]] == [(agents["kid"], 20)]
+    assert none == []
+
+
 async def test_metrics_count_what_happened(w: World) -> None:
     await w.session()
     await w.run()
@@ -140,3 +180,19 @@ async def test_the_newest_lines_of_the_log_are_paged_from_a_level_on(tmp_path: P
         wrong = await w.http.get("/v1/logs", params={"level": "loud"})
     assert [one["number"] for one in first["items"]] == [3, 2]
     assert ([one["number"] for one in rest["items"]], rest["next_cursor"], wrong.status_code) == ([1], None, 400)
+
+
+async def test_metrics_keep_their_names_and_have_no_ids(w: World) -> None:
+    session = (await w.session())["session_id"]
+    run = (await w.run())["run_id"]
+    w.parts.measures.model_calls.labels("local", "ok").observe(0.2)
+    w.parts.measures.committed(0.03, "committed")
+
+    text = (await w.http.get("/metrics")).text
+    families = {one.name: one for one in text_string_to_metric_families(text)}
+
+    assert {"kheish_events", "kheish_runs", "kheish_event_durable", "kheish_cpu_seconds"} <= families.keys()
+    assert families["kheish_model_call_seconds"].type == "histogram"
+    (count,) = [one.value for one in families["kheish_commit_seconds"].samples if one.name.endswith("_count")]
+    labels = {str(value) for one in families.values() for sample in one.samples for value in sample.labels.values()}
+    assert count == 1 and not {session, run} & labels

@@ -104,6 +104,7 @@ def test_what_a_witness_has_seen_must_be_there(tmp_path: Path) -> None:
         assert audit.verify(tmp_path).finding is None, "alone it is sound"
         against = audit.verify(tmp_path, witness=head)
         assert (against.signed == 0) == (against.finding is not None)
+        assert against.witnessed == (5 if against.finding is None else None)
         return against.finding and against.finding.code
 
     assert found(6, raw) is None

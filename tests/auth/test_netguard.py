@@ -12,6 +12,7 @@ import pytest
 
 from kheish.auth import netguard
 from kheish.errors import AddressNotAllowed, FetchFailed, Invalid
+from kheish.settings import check_reachable
 from tests.support.site import Page, serve
 
 LOOPBACK = ("127.0.0.1",)
@@ -166,3 +167,15 @@ def test_the_machines_own_public_addresses_are_refused() -> None:
         pytest.skip(f"no network namespace here: {told.stderr}")
     own = "this machine's own"
     assert told.stdout.strip() == str([own, own, own, None])
+
+
+def test_entries_that_could_never_match_are_refused() -> None:
+    for entry in ("127.0.0.1", "::1", "[::1]", "10.0.0.0/8", "fd00::/8", "db.local", "*.corp.example", "*", "my_host"):
+        assert check_reachable(entry) == entry
+    for entry, said in (
+        ("127.0.0.1:4699", "write 127.0.0.1:"), ("[::1]:80", r"write \[::1\]:"), ("db.local:5432", "write db.local:"),
+        ("http://foo/", "write foo,"), ("***", "no host"), ("10.0.0.0/99", "no host"), ("a b", "no host"),
+        ("", "no host"), ("host.", "no host"), ("300.1.1.1", "no host"), ("bücher.example", "no host"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            check_reachable(entry)

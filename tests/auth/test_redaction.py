@@ -10,8 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.auth import redaction
 
@@ -199,3 +198,12 @@ def test_looking_through_a_text_takes_a_time_that_does_not_grow_with_the_secrets
         return min(timeit.repeat(lambda: scrub(line), number=1, repeat=7))
 
     assert seconds(200) < 5 * seconds(2)
+
+
+def test_shapes_in_a_long_text_are_those_of_its_parts() -> None:
+    token, pem = "sk-" + "a1" * 20, "-----BEGIN PRIVATE KEY-----" + "x" * 20_000 + "-----END PRIVATE KEY-----"
+    for before in (0, 8150, 8191, 8192, 8193, 12_280, 20_000):
+        text = "." * before + f" {token} " + "." * 9000 + pem + " https://ann:hunter22@host/ " + "." * 9000
+        expected = "." * before + " [redacted:token] " + "." * 9000 + "[redacted:pem] https://[redacted:url]@host/ "
+        assert redaction.shapes(text) == expected + "." * 9000, before
+    assert redaction.shapes("x " * 9000 + pem[:-5]) == "x " * 9000 + "[redacted:pem]"

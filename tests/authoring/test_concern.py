@@ -14,8 +14,7 @@ from kheish.authoring import checking
 from kheish.authoring.checking import Outcome
 from kheish.authoring.editor import Editor
 from kheish.domain.definitions import Definition
-from kheish.store.edits import definitions as reading
-from kheish.store.edits import problems as words
+from kheish.store.edits import definitions as reading, problems as words
 from kheish.store.edits.watcher import Watcher
 from tests.daemon.people import ECHO, Desk, desk
 
@@ -59,6 +58,8 @@ FILES: Mapping[str, tuple[str, ...]] = {
         )
         for n in (1, 2)
     },
+    "outputs/hm.yaml": ("kind: file\nto: x.txt\n", "kind: file\nto: y.txt\n"),
+    "connectors/hm.yaml": ("kind: http\nsession: {new: {}}\n", "kind: http\nsession: {fixed: s}\n"),
     "playbooks/b1/notes.md": ("one\n", "two\n"),
     "playbooks/b1/playbook.yml": ("title: T\n",),
     "playbooks/b3.yaml": ("title: T\n",),

@@ -1,4 +1,4 @@
-"""A pseudo-terminal with `kheish` on it: what is typed when a text has come, and what is shown."""
+"""A pseudo-terminal with `kheish` on it in its plain form: what is typed when a text has come, and what is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ KHEISH = (sys.executable, "-c", "import sys; from kheish.cli.main import main; s
 def typed(words: tuple[str, ...], *steps: tuple[str, str]) -> str:
     """Return all that a command shows until it ends with 0; each step waits for a text, and types another."""
     ours, theirs = pty.openpty()
-    child = subprocess.Popen([*KHEISH, *words], stdin=theirs, stdout=theirs, stderr=theirs)
+    environment = {**os.environ, "KHEISH_PLAIN": "1"}
+    child = subprocess.Popen([*KHEISH, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     shown = ""
     for expected, keys in steps:

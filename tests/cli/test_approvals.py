@@ -1,8 +1,13 @@
 """`kheish approvals`, `questions`, `inbox`."""
 
+from typing import Any
+
+import click
 import pytest
 
+from kheish.cli import asking
 from kheish.cli.main import main
+from kheish.errors import Invalid
 from tests.cli.test_main import APPROVAL, PAGE
 from tests.support.daemon_standin import Standin, problem
 
@@ -94,3 +99,102 @@ def test_an_edit_is_shown_as_a_diff(at: Standin, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "    x = 1\n" in shown.replace("     x", "    x") and "-y = 2\n" in shown and "+y = 3\n" in shown
     assert "old_string" not in shown
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("2", {"selected": ["b"], "text": None}),
+        ("a, bread", {"selected": ["a", "b"], "text": None}),
+        ("=9", {"selected": [], "text": "9"}),
+        ("=1", {"selected": [], "text": "1"}),
+        ("=l", {"selected": [], "text": "l"}),
+        ("==9", {"selected": [], "text": "=9"}),
+        ("=SUM(A1)", {"selected": [], "text": "=SUM(A1)"}),
+        ("9 apples", {"selected": [], "text": "9 apples"}),
+        ("1, but not now", {"selected": [], "text": "1, but not now"}),
+    ],
+)
+def test_what_is_typed_at_a_question(said: str, answer: dict[str, object]) -> None:
+    asked: Any = QUESTION["questions"][1]  # type: ignore[index]
+    assert asking.choose(asked, said) == answer
+
+
+@pytest.mark.parametrize("said", ["9", " 0", "-1", "1,9"])
+def test_a_number_that_is_no_option_is_no_answer(said: str) -> None:
+    asked: Any = QUESTION["questions"][1]  # type: ignore[index]
+    with pytest.raises(Invalid, match=f"choose 1 .a., 2 .b.; to send it as text, write ={said.strip()}"):
+        asking.choose(asked, said)
+    assert asking.choose(asked | {"options": []}, said) == {"selected": [], "text": said}  # there is nothing to number
+
+
+def test_a_command_sends_a_number_as_text_only_when_asked_to(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    at.answers |= {"GET /v1/questions/qst_1": (200, QUESTION), "POST /v1/questions/qst_1/answer": (200, QUESTION)}
+
+    assert main(["questions", "answer", "qst_1", "q1=a", "q2=9"]) == 2
+    assert "write --text q2=9" in capsys.readouterr().err and not at.of("POST /v1/questions/qst_1/answer")
+    assert main(["questions", "answer", "qst_1", "q1=a", "--text", "q2=9"]) == 0
+    assert at.of("POST /v1/questions/qst_1/answer")[0].json["answers"]["q2"] == {"selected": [], "text": "9"}
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Answers for the prompts of plain lines; those that are left were not read."""
+    left: list[str] = []
+    monkeypatch.setattr(asking, "can_ask", lambda: True)
+    monkeypatch.setattr(asking, "can_draw", lambda: False)
+    monkeypatch.setattr(asking, "fresh_prompt", lambda text, **options: (click.echo(text), left.pop(0))[1])
+    return left
+
+
+def test_l_leaves_a_question_for_later_and_a_wrong_number_is_asked_again(
+    at: Standin, typed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at.answers |= {
+        "GET /v1/approvals": (200, {"items": [], "next_cursor": None}),
+        "GET /v1/questions": (200, {"items": [QUESTION], "next_cursor": None}),
+        "GET /v1/questions/qst_1": (200, QUESTION),
+        "POST /v1/questions/qst_1/answer": (200, QUESTION),
+    }
+    typed += ["1", "l"]
+    assert main(["inbox"]) == 0
+    assert "Answer (number; [l]ater)" in capsys.readouterr().out
+    typed += ["L"]
+    assert main(["questions", "answer", "qst_1"]) == 0
+    assert "is pending" in capsys.readouterr().out and not at.of("POST /v1/questions/qst_1/answer")
+
+    typed += ["7", "1", "9", "=9"]
+    assert main(["questions", "answer", "qst_1"]) == 0
+    answers = at.of("POST /v1/questions/qst_1/answer")[0].json["answers"]
+    assert answers == {"q1": {"selected": ["a"], "text": None}, "q2": {"selected": [], "text": "9"}} and not typed
+
+
+def test_plain_lines_offer_the_rules_that_they_print(
+    at: Standin, typed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = {"tool": "bash", "decision": "allow", "match": None, "exact": "sha", "reason": "this very call: {}"}
+    asked = APPROVAL | {"remember": {"exact": rule, "pattern": None}}
+    at.answers |= {
+        "GET /v1/approvals": (200, {"items": [asked], "next_cursor": None}),
+        "GET /v1/questions": (200, {"items": [], "next_cursor": None}),
+        "POST /v1/approvals/appr_1/resolve": (200, asked),
+    }
+    typed += ["a"]
+    assert main(["inbox"]) == 0
+
+    out = capsys.readouterr().out
+    assert "--remember" not in out and "a  always this: allow bash with exactly these arguments" in out
+    assert "[l]ater, [a] always" in out
+    assert at.of("POST /v1/approvals/appr_1/resolve")[0].json == {"decision": "allow", "remember": "exact"}
+
+
+def test_the_folder_of_a_replay_is_relative_to_this_one(at: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(at.root)
+    at.answers |= {
+        "GET /v1/sessions/s": (200, {"session_id": "s", "workspace": "/elsewhere"}),
+        "POST /v1/sessions": (201, {"session_id": "again"}),
+        "GET /v1/runs": (200, {"items": [], "next_cursor": None}),
+    }
+
+    assert main(["replay", "s", "--route", "replay", "--workspace", "copy"]) != 0  # it has no run
+    assert at.of("POST /v1/sessions")[0].json["workspace"] == str(at.root.resolve() / "copy")

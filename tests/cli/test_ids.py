@@ -85,3 +85,11 @@ def test_last_is_completed_where_there_is_something(at: Standin) -> None:
         environment["COMP_WORDS"] = f"kheish runs show {beginning}"
         out = subprocess.run(KHEISH, env=environment, capture_output=True, text=True, timeout=20).stdout
         assert ("last" in out) is shown, (beginning, out)
+
+
+@pytest.mark.parametrize("given", ["", " ", "appr_"])
+@pytest.mark.parametrize("command", ["allow", "deny", "show"])
+def test_an_empty_id_is_none(at: Standin, command: str, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["approvals", command, given]) == 2
+    assert "is no id; name the approval" in capsys.readouterr().err
+    assert not at.of("GET /v1/approvals")

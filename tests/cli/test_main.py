@@ -1,9 +1,11 @@
 """Exit codes, errors, and options wherever people type them."""
 
 import json
+import re
 import subprocess
 import sys
 
+import click
 import pytest
 
 from kheish.cli.main import COMMANDS, cli, main
@@ -114,3 +116,34 @@ def test_the_program_ends_with_the_exit_code() -> None:
 
     assert subprocess.run(command, capture_output=True, check=False).returncode == 6
     assert cli.name == "cli"
+
+
+@pytest.mark.parametrize("words", [["problems"], ["problems", "list"]])
+def test_problems_are_listed_with_and_without_the_verb(
+    at: Standin, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    found = {"problem_id": "p_1", "severity": "error", "path": "kheish.yaml", "line": 2, "column": 1, "message": "no"}
+    at.answers["GET /v1/problems"] = 200, {"items": [found], "next_cursor": None}
+
+    assert main([*words, "--limit", "1"]) == 0
+    assert "kheish.yaml:2:1" in capsys.readouterr().out and at.of("GET /v1/problems")[0].query["limit"] == "1"
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().out == "p_1\n"
+
+
+def test_problems_drop_no_option_before_the_verb(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["problems", "--limit", "1", "list"]) == 2
+    assert "after `list`" in capsys.readouterr().err and not at.asked
+
+
+def test_helps_have_the_article_of_their_noun() -> None:
+    context = click.Context(cli)
+    helps = []
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        helps += [one.help for one in inner if one is not None and one.help]
+
+    assert "Create an output from FILE (`-`: stdin); fails if it exists." in helps
+    wrong = re.compile(r"\b[Aa] (?:[aeio]|un|M[A-Z])\w*|\b[Aa]n [bcdfgjklmnpqrstvwxyz]\w*")
+    assert [found for text in helps if (found := wrong.search(text))] == []

@@ -7,7 +7,7 @@ import pytest
 
 from kheish.client import AsyncKheish
 from kheish.errors import NotFound, Unreachable
-from tests.support.daemon_standin import Standin, frame, run_view
+from tests.support.daemon_standin import Standin, frame, problem, run_view
 
 
 async def test_a_followed_run_goes_on_over_cuts(daemon: Standin) -> None:
@@ -48,3 +48,11 @@ def test_the_blocking_client_needs_no_httpx() -> None:
     code = "import sys, kheish.client.sync; from kheish.client import Kheish; print('httpx' in sys.modules)"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+async def test_a_read_waits_until_the_daemon_is_ready(daemon: Standin) -> None:
+    not_ready = problem(503, "unavailable", retry_after=0.01)
+    daemon.answers["GET /v1/runs/run_1"] = [not_ready, not_ready, (200, run_view(output="ok"))]
+
+    async with AsyncKheish(state_root=daemon.root) as client:
+        assert (await client.runs.get("run_1")).output == "ok"

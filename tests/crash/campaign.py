@@ -16,6 +16,7 @@ from tests.crash.copies import Copies
 from tests.crash.held import Held
 from tests.crash.journals import Finding
 from tests.crash.load import PERMISSIONS, ROUTES, Load
+from tests.crash.outbox import Outbox
 from tests.crash.tally import Tally
 from tests.support.daemon import Daemon, DaemonDied, git, until
 from tests.support.faults import Faults
@@ -28,6 +29,7 @@ CHECKED = 25  # rounds after which the checker looks
 CONFIG = {
     "concurrency": {"runs": 16},
     "sandbox": {"mode": "off"},
+    "network": {"allow": ["127.0.0.1"]},
     "shutdown_grace": "200ms",
     "commit": {"every": "5s"},
     "agents": {"spawns_per_minute": 100_000, "live": 1000, "live_per_parent": 100, "live_per_root": 100},
@@ -53,7 +55,8 @@ class Campaign:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.daemon = Daemon.make(self.folder, config=CONFIG, permissions=PERMISSIONS, routes=dict(ROUTES))
-        self.load = Load(self.daemon)
+        self.outbox = Outbox()
+        self.load = Load(self.daemon, self.outbox.receiver.url)
         self.held = Held(self.daemon, self.load.acks)
         self.copies = Copies(self.daemon, self.folder / "copies")
 
@@ -69,6 +72,7 @@ class Campaign:
                     break
         finally:
             self.daemon.end()
+            self.outbox.close()
         self.tally.found(self.findings)
         return self.findings
 
@@ -211,7 +215,7 @@ class Campaign:
         ledger = self.daemon.workspace / "ledger.txt"
         found = checker.check(self.daemon.root, self.load.acks, ledger, since=self.checked)
         found += [Finding("odd_answer", when, line) for line in self.load.odd]
-        found += [*self.copies.findings]
+        found += [*self.copies.findings, *self.outbox.findings(journals.read(self.daemon.root)[0])]
         self.findings += found
         self.tell(f"{when}: {self._acknowledged()} requests acknowledged, {len(found)} findings")
 

@@ -9,7 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.crash import effects, families, fires, histories, journals, memories, messages, repository
+from tests.crash import (
+    arrivals,
+    boards,
+    effects,
+    families,
+    fires,
+    histories,
+    journals,
+    memories,
+    messages,
+    outbox,
+    pursuits,
+    repository,
+    rooms,
+    stored,
+    watched,
+)
 from tests.crash.journals import Entry, Finding
 
 Acks = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -33,6 +49,11 @@ def check(
     found, findings = journals.read(root)
     findings += _rules(root, found, since)
     findings += histories.acknowledged(found, acks or {})
+    findings += rooms.posts(found, acks or {})
+    findings += boards.tasks(found, acks or {})
+    findings += stored.assets(root, found, acks or {})
+    findings += watched.observations(root, found, acks or {})
+    findings += arrivals.receipts(found, acks or {})
     findings += repository.acknowledged(root, acks or {})
     if ledger is not None:
         findings += effects.ledger(found, ledger)
@@ -49,6 +70,8 @@ def check_copy(root: Path) -> list[Finding]:
     findings += journals.spills(root, found)
     for rule in (histories.moves, histories.left_open, histories.order, effects.calls, fires.once):
         findings += rule(found)
+    findings += rooms.turns(found, is_quiet=False)
+    findings += boards.claims(found, is_quiet=False)
     findings += histories.records(root, found)
     findings += histories.pending(root, found)
     findings += repository.sound(root)
@@ -61,8 +84,8 @@ def _rules(root: Path, found: Mapping[str, list[Entry]], since: str | None) -> I
     yield from journals.spills(root, found)
     for rule in (
         histories.moves, histories.unfinished, histories.left_open, histories.order, effects.calls, effects.tasks,
-        messages.each,
-        families.families,
+        messages.each, outbox.each,
+        families.families, pursuits.continuations, rooms.turns, boards.claims,
     ):  # fmt: skip
         yield from rule(found)
     yield from memories.memories(root, found)

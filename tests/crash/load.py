@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from tests.support.daemon import Daemon, allow, ask, bash, call
+from tests.crash import arrivals, boards, outbox, pursuits, rooms, stored, watched
+from tests.support.daemon import Daemon, allow, ask, bash, call, until
 
 _TEXT = {"text": "done: {{last_result}}"}
 _NOTE = "/memories/session/{{input}}.md"
@@ -92,6 +93,8 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
         bash("echo {{input}}/1 >> ledger.txt"),
         _TEXT,
     ],
+    "pursues": pursuits.TURNS,
+    rooms.ROUTE: rooms.TURNS,
     "flaky": [{"error": {"status": 429, "retry_after": 0.05}}, bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
 }
 _ALLOWED = allow("echo *", "sleep *", "seq *")
@@ -120,7 +123,17 @@ FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
 #: answers that a client in a hurry may get
 TOLERATED = {
     404: {"not_found"},  # a schedule that a killed daemon was about to have
-    409: {"approval_resolved", "question_resolved", "run_state_conflict", "session_ended", "session_not_idle"},
+    409: {
+        "approval_resolved",
+        "question_resolved",
+        "run_state_conflict",
+        "session_ended",
+        "session_not_idle",
+        "task_blocked",
+        "task_claimed",
+        "task_state_conflict",
+        "claim_lost",
+    },
     503: None,
 }
 MOST_SESSIONS = 24
@@ -139,15 +152,36 @@ class Load:
     """Clients of one daemon over all its lives."""
 
     daemon: Daemon
+    receiver: str = ""  # the address that outputs are delivered to
+    has_outbox: bool = False
     acks: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: dict[str, list[dict[str, Any]]](
-            (noun, []) for noun in ("sessions", "runs", "approvals", "questions", "fires", "messages")
+            (noun, [])
+            for noun in (
+                "sessions",
+                "runs",
+                "approvals",
+                "questions",
+                "fires",
+                "messages",
+                "posts",
+                "tasks",
+                "starts",
+                "results",
+                "assets",
+                "observations",
+                "receipts",
+            )
         )
     )
     sessions: list[str] = field(default_factory=list)
     unsure: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     unsure_fires: list[tuple[str, str]] = field(default_factory=list)
     unsure_mail: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    unsure_posts: list[dict[str, Any]] = field(default_factory=list)
+    unsure_work: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)  # what, task, body
+    unsure_seen: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    unsure_arrivals: list[dict[str, Any]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # answers that nobody should get
     _count: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -166,19 +200,33 @@ class Load:
             thread.start()
 
     def schedule(self) -> None:
-        """Have schedules in force; a daemon that is killed meanwhile has them in its next life."""
+        """Have schedules in force, and goals active; a daemon that is killed meanwhile has them in its next life."""
         with contextlib.suppress(Lost):
             client = _Client(self, random.Random(0))
             with contextlib.closing(client.http):
                 for name, fields in SCHEDULES.items():
                     client.send("PUT", f"/v1/schedules/{name}", fields)
+                pursuits.pursue(client.send, client.acknowledge)
+                rooms.furnish(client.send, client.acknowledge)
+                boards.set_up(client.send, client.acknowledge)
+                watched.set_up(client.send)
+                arrivals.set_up(client.send)
+                self.has_outbox = bool(self.receiver) and outbox.set_up(client.send, self.receiver)
 
     def unschedule(self) -> None:
-        """Remove the schedules, for the time in which it is quiet."""
+        """Remove the schedules and pause the goals, for the time in which it is quiet."""
         client = _Client(self, random.Random(0))
         with contextlib.closing(client.http):
             for name in SCHEDULES:
-                client.send("DELETE", f"/v1/schedules/{name}")
+                until(lambda name=name: self._is_removed(client, name), what=f"{name} is removed")  # type: ignore[misc]
+            pursuits.pause(client.send)
+
+    def _is_removed(self, client: _Client, name: str) -> bool:
+        """Return whether a schedule was removed; 503 says to try again."""
+        with contextlib.suppress(Lost):
+            client.send("DELETE", f"/v1/schedules/{name}")
+            return True
+        return False
 
     def pause(self) -> None:
         """Stop the clients, after the request that each has under way."""
@@ -197,11 +245,21 @@ class Load:
                 client.trigger(*self.unsure_fires.pop(0))
             while self.unsure_mail:
                 client.mail_again()
-            if client.has_open_mail():
+            while self.unsure_posts:
+                client.talk_again()
+            while self.unsure_seen:
+                client.observe_again()
+            while self.unsure_arrivals:
+                client.arrive_again()
+            while self.unsure_work:
+                client.work_again()
+            if client.has_open_mail() or rooms.has_open_turns(client.send) or boards.has_open_work(client.send):
                 return False
             for noun, answer in (("approvals", client.decide), ("questions", client.reply)):
                 for item in client.listed(noun):
                     answer(item)
+            if outbox.has_open(client.send):
+                return False
             return not client.listed("runs", statuses=("queued", "running", "waiting_for_agent", *WAITING))
 
     def tasks_ended(self) -> bool:
@@ -215,8 +273,8 @@ class Load:
             return self._count
 
 
-#: the routes of sessions without messages
-OTHERS = sorted(set(ROUTES) - {NOTIFIED})
+#: the routes of sessions without messages and goals
+OTHERS = sorted(set(ROUTES) - {NOTIFIED, "pursues", rooms.ROUTE})
 WAITING = ("waiting_for_approval", "waiting_for_question")
 
 
@@ -226,6 +284,7 @@ class _Client:
     def __init__(self, load: Load, rng: random.Random) -> None:
         self.load = load
         self.rng = rng
+        self.claim = ""  # the newest
         daemon = load.daemon
         headers = {"authorization": f"Bearer {daemon.token}"}
         self.http = httpx.Client(base_url=daemon.url, headers=headers, timeout=20, trust_env=False, verify=False)
@@ -233,14 +292,19 @@ class _Client:
     def work(self, stop: threading.Event) -> None:
         actions: list[Callable[[], None]] = [self.submit] * 7 + [self.answer] * 4 + [self.create, self.again, self.halt]
         actions += [self.mail] * 3 + [self.mail_again, self.fire]
+        actions += [self.talk, self.talk_again, self.assign, self.assign, self.work_again, self.store]
+        actions += [self.observe, self.observe, self.observe_again, self.arrive, self.arrive, self.arrive_again]
         with contextlib.closing(self.http), contextlib.suppress(Lost):
             while not stop.is_set():
                 self.rng.choice(actions)()
 
-    def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, dict[str, Any], int]:
+    def send(
+        self, method: str, path: str, body: Any = None, key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any], int]:
         """Status, answer, event number. Raises Lost."""
+        more = {**(headers or {}), **({"idempotency-key": key} if key else {})}
         try:
-            answer = self.http.request(method, path, json=body, headers={"idempotency-key": key} if key else {})
+            answer = self.http.request(method, path, json=body, headers=more)
         except httpx.TransportError as error:
             raise Lost(str(error)) from error
         said = answer.json() if "json" in answer.headers.get("content-type", "") else {"code": answer.text}
@@ -273,7 +337,10 @@ class _Client:
             return self.create()
         session = self.rng.choice(self.load.sessions)
         token, route = f"{session}.{self.load.number()}", self.rng.choice(OTHERS)
-        self._submit(session, token, {"content": token + BULK if route == "told" else token, "route": route})
+        body: dict[str, Any] = {"content": token + BULK if route == "told" else token, "route": route}
+        if self.load.has_outbox and self.rng.random() < 0.5:
+            body["reply_targets"] = outbox.TARGETS
+        self._submit(session, token, body)
         return None
 
     def again(self) -> None:
@@ -336,6 +403,108 @@ class _Client:
             raise
         if status == 202:
             self.acknowledge("messages", said["message_id"], n, session=session)
+
+    def store(self) -> None:
+        """Store a file as an asset."""
+        stored.store(self.send, self.acknowledge, self.load.number())
+
+    def observe(self) -> None:
+        """Send a batch of observations to a source."""
+        self._observe(watched.batch(self.rng.choice(sorted(watched.SOURCES)), self.load.number()))
+
+    def observe_again(self) -> None:
+        """Send a batch again whose answer was lost."""
+        with self.load._lock:
+            lost = self.load.unsure_seen.pop(0) if self.load.unsure_seen else None
+        if lost:
+            self._observe(lost)
+
+    def _observe(self, given: tuple[str, str, dict[str, Any]]) -> None:
+        try:
+            watched.store(self.send, self.acknowledge, given)
+        except Lost:
+            self.load.unsure_seen.append(given)
+            raise
+
+    def arrive(self) -> None:
+        """Send a request to a connector, now and then one that was acknowledged before."""
+        before = self.load.acks["receipts"][-20:]
+        if before and self.rng.random() < 0.3:
+            number = int(self.rng.choice(before)["key"].rpartition(".")[2])
+        else:
+            number = self.load.number()
+        self._deliver(arrivals.body(number))
+
+    def arrive_again(self) -> None:
+        """Send a request to a connector again whose answer was lost."""
+        with self.load._lock:
+            lost = self.load.unsure_arrivals.pop(0) if self.load.unsure_arrivals else None
+        if lost:
+            self._deliver(lost)
+
+    def _deliver(self, body: dict[str, Any]) -> None:
+        try:
+            arrivals.deliver(self.send, self.acknowledge, body)
+        except Lost:
+            self.load.unsure_arrivals.append(body)
+            raise
+
+    def talk(self) -> None:
+        """Post a message in the channel, in a thread that there is or in a new one."""
+        token = f"talk.{self.load.number()}"
+        threads = [one["thread"] for one in self.load.acks["posts"][-5:]]
+        body = {"text": token, "message_id": token}
+        self._say({**body, "thread": self.rng.choice(threads)} if threads and self.rng.random() < 0.5 else body)
+
+    def talk_again(self) -> None:
+        """Send a message for the channel again whose answer was lost."""
+        with self.load._lock:
+            lost = self.load.unsure_posts.pop(0) if self.load.unsure_posts else None
+        if lost:
+            self._say(lost)
+
+    def _say(self, body: dict[str, Any]) -> None:
+        try:
+            status, said, n = self.send("POST", f"/v1/channels/{rooms.ROOM}/messages", body)
+        except Lost:
+            self.load.unsure_posts.append(body)
+            raise
+        if status in (200, 201):
+            self.acknowledge("posts", said["message_id"], n, thread=said["thread"])
+
+    def assign(self) -> None:
+        """Create a task, and have it done: by a run of its assignee, or by an outside holder."""
+        task = f"t{self.load.number()}"
+        body = {"title": task, "task_id": task, "assignee": self.rng.choice(boards.WORKERS)}
+        if self._work("tasks", task, body) != 201:
+            return
+        if self.rng.random() < 0.5:
+            self._work("starts", task, {})
+        elif self._work("claims", task, {"holder": f"ci-{task}", "ttl": "1h"}) == 200:
+            claim = self.claim
+            self._work("results", task, {"claim_id": claim, "output": f"result of {task}"})
+
+    def work_again(self) -> None:
+        """Send a request for a task again whose answer was lost, under its key."""
+        with self.load._lock:
+            lost = self.load.unsure_work.pop(0) if self.load.unsure_work else None
+        if lost:
+            self._work(*lost)
+
+    def _work(self, what: str, task: str, body: dict[str, Any]) -> int:
+        base = f"/v1/projects/{boards.BOARD}/tasks"
+        path = {"tasks": base, "starts": f"{base}/{task}/start", "claims": f"{base}/{task}/claim",
+                "results": f"{base}/{task}/complete"}[what]  # fmt: skip
+        try:
+            status, said, n = self.send("POST", path, body, f"{what}.{task}" if what != "results" else None)
+        except Lost:
+            self.load.unsure_work.append((what, task, body))
+            raise
+        if status < 300 and what == "claims":
+            self.claim = said["claim_id"]
+        elif status < 300:
+            self.acknowledge(what, task, n, **({"output": body["output"]} if what == "results" else {}))
+        return status
 
     def has_open_mail(self) -> bool:
         """Whether a message is on its way."""

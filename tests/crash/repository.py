@@ -82,6 +82,16 @@ def _ids(entry: Entry) -> Iterator[Any]:
             yield data["question_id"]
         case "fire.claimed":
             yield f"{data['schedule_id']}@{data['planned']}"
+        case "asset.stored":
+            yield data["asset_id"]
+        case "observation.received":
+            yield data["observation_id"]
+        case "ingress.received":
+            yield data["receipt_id"]
+        case "channel.posted":
+            yield data["post"]["message_id"]
+        case "project_task.created" | "project_task.claimed" | "project_task.ended":
+            yield data["task_id"]
         case "message.posted":
             yield data["message_id"]
 

@@ -1,4 +1,4 @@
-"""Files that a later version would read are named; those of a skill beside its SKILL.md belong to it."""
+"""Files that a later version would read are named; those of a skill beside its SKILL.md are its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ from kheish.authoring import sources
 @pytest.mark.parametrize(
     ("path", "is_named"),
     [
-        ("skills/y.md", True),
-        ("skills/y/SKILL.md", True),
-        ("skills/y/notes.md", False),
-        ("skills/README.md", False),
-        ("skills/.y.md", False),
-        ("channels/nightly.yaml", True),
-        ("mcp/github.json", True),
+        ("skills/y/SKILL.md", False),
+        ("outputs/nightly.yaml", False),
+        ("workers/big.yaml", True),
+        ("workers/big.json", True),
         ("elsewhere/y.md", False),
     ],
 )
 def test_a_file_for_a_later_version(path: str, is_named: bool) -> None:
     assert sources.is_for_later(path) is is_named
+
+
+@pytest.mark.parametrize(
+    ("path", "is_read"),
+    [
+        ("skills/y.md", True),
+        ("skills/y/SKILL.md", True),
+        ("skills/y/skill.md", True),
+        ("skills/y/notes.md", False),
+        ("skills/y/deep/SKILL.md", True),
+        ("skills/README.md", False),
+        ("skills/.y.md", False),
+    ],
+)
+def test_a_file_of_a_skill(path: str, is_read: bool) -> None:
+    assert sources.concerns(path) is is_read

@@ -27,6 +27,8 @@ def test_a_persona_is_read_and_bound() -> None:
         "bound_at": "2026-11-22T12:00:00.000000Z",
         "capability_scope": {"allow": None, "deny": ["bash"]},
         "default_skills": ["review"],
+        "skills": None,
+        "quotas": {},
         "memory": "propose",
         "metadata": {"team": 1.1},
         "body": "You review changes.",

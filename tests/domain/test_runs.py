@@ -229,3 +229,25 @@ def test_a_question_and_an_approval_must_both_be_answered(p: Played) -> None:
     assert p.run(run.run_id).status is Status.WAITING_FOR_APPROVAL
     questions.decline(p.state, "q", by="me", via="api", reason=None)
     assert p.run(run.run_id).status is Status.QUEUED
+
+
+def test_a_run_says_what_it_waits_for(p: Played) -> None:
+    """A run under way waits for a model server or an MCP server; one that stands waits for a user or an agent."""
+    run_id = p.submit_run().run_id
+
+    def after(*happenings: events.Event) -> tuple[str, str] | None:
+        on = runs.view(p.move(run_id, *happenings)).waiting_on
+        return on and (on.kind, on.what)
+
+    call: dict[str, Any] = {"arguments": {}, "digest": "", "key": "", "effect": "pure", "replay": "safe"}
+    echo = "mcp__every__echo"
+    assert after() is None
+    assert after(events.RunStarted(), events.ToolStarted(call_id="c1", tool="bash", **call)) is None
+    assert after(events.ToolStarted(call_id="c2", tool=echo, **call)) == ("mcp", echo)
+    assert after(events.ToolFinished(call_id="c2", tool=echo, is_error=False, content="")) is None
+    down = events.ModelFailed(turn=1, attempt=1, route="local", error=ERROR, error_kind="unavailable", retry_in=5.0)
+    assert after(down) == ("model", "local")
+    assert after(responded(approval("a")), approval("a"), APPROVAL) == ("approval", "a")
+    assert after(events.RunRequeued(reason="x")) is None
+    assert after(events.RunResumed(reason="x"), events.ToolStarted(call_id="c3", tool=echo, **call)) == ("mcp", echo)
+    assert after(events.RunCompleted(output="")) is None

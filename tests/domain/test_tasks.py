@@ -11,8 +11,7 @@ from kheish.domain.events import ShellEnding, ShellTask, Spilled
 from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions.rules import Mode, Rule, SandboxFacts, ToolCall
 from kheish.domain.sessions import end as session_end
-from kheish.domain.tasks import task as tasks
-from kheish.domain.tasks import verbs
+from kheish.domain.tasks import task as tasks, verbs
 from kheish.domain.tasks.task import Task
 from kheish.errors import SessionNotIdle
 from tests.support.stateful import Played, table

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.domain import events, turns
+from kheish.domain.calls import STAGES, Stage
 from kheish.domain.events import Entry, Event
-from kheish.domain.turns import STAGES, Stage, Turn
+from kheish.domain.turns import Turn
 
 MADE: Mapping[str, Callable[[int], Event]] = {
     "allow": lambda n: decided("allow"),

@@ -137,7 +137,7 @@ async def test_a_timeout_ends_the_whole_tree(jobs: Jobs) -> None:
     escapee = "(setsid sh -c 'echo $$ > escaped; exec sleep 100' &)"
 
     # when
-    end = await run(jobs, f"{escapee}; until [ -s escaped ]; do sleep 0.01; done; exec sleep 100", timeout=0.5)
+    end = await run(jobs, f"{escapee}; until [ -s escaped ]; do sleep 0.01; done; exec sleep 100", timeout=2)
 
     # then
     assert (end.exit_status, end.signal, end.timed_out) == (None, signal.SIGTERM, True)

@@ -44,7 +44,7 @@ def test_that_only_what_is_there_is_suggested_and_no_key_is_shown(server: str) -
 
 def test_that_the_commands_add_routes(tmp_path: Path, server: str) -> None:
     found = suggesting.look({"MISTRAL_API_KEY": "x"}, [("Ollama", f"{server}/v1")])
-    with Daemon.fresh(tmp_path, env={"KHEISH_STATE_ROOT": str(tmp_path / "state")}) as daemon:
+    with Daemon.fresh(tmp_path, settings={"KHEISH_STATE_ROOT": str(tmp_path / "state")}) as daemon:
         for one in found:
             script = f'kheish() {{ {" ".join(CLI)} "$@"; }}; {one.command}'
             subprocess.run(["bash", "-c", script], env=daemon.environment(), check=True, capture_output=True)
@@ -55,8 +55,19 @@ def test_that_the_commands_add_routes(tmp_path: Path, server: str) -> None:
 
 def test_that_serve_says_it_where_there_is_no_route_only(tmp_path: Path) -> None:
     said = "OPENAI_API_KEY is set; to add it"
-    with Daemon.fresh(tmp_path / "a", env={"OPENAI_API_KEY": "sk-1"}) as daemon:
+    with Daemon.fresh(tmp_path / "a", settings={"OPENAI_API_KEY": "sk-1"}) as daemon:
         until(lambda: said in daemon.stderr(), what="serve says what it finds")
-    with Daemon.fresh(tmp_path / "b", env={"OPENAI_API_KEY": "sk-1"}, routes={"r": [{"text": "hi"}]}) as daemon:
+    with Daemon.fresh(tmp_path / "b", settings={"OPENAI_API_KEY": "sk-1"}, routes={"r": [{"text": "hi"}]}) as daemon:
         daemon.client.runs.start(daemon.client.sessions.create("s")["session_id"], "go", wait="10s")
-        assert "no route" not in daemon.stderr()
+        assert "no route" not in daemon.stderr() and "default route" not in daemon.stderr()
+
+
+def test_that_serve_says_what_its_default_route_lacks(tmp_path: Path) -> None:
+    needy = {"driver": "openai", "model": "m", "auth_ref": "env:KEY_OF_NOBODY"}
+    with Daemon.fresh(tmp_path / "a", routes={"main": needy}) as daemon:
+        lacks = "Route 'main' is not ready: the daemon's environment has no KEY_OF_NOBODY"
+        until(lambda: lacks in daemon.stderr(), what="serve says what the route lacks")
+        daemon.stop()
+        daemon.write("routes/other.yaml", needy)
+        daemon.start()
+        until(lambda: "There is no default route" in daemon.stderr(), what="serve says that no route is the default")

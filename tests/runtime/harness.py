@@ -18,6 +18,8 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Local
 from kheish.runtime.gates import Gates
+from kheish.runtime.skills.copies import Copies
+from kheish.runtime.skills.service import Skills
 from kheish.runtime.tools import registry
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.tools.shell import SandboxSettings
@@ -56,6 +58,7 @@ class Live(Played):
             sandbox=lambda: SandboxFacts(mode="off", available=False),
         )
         self.agent.memory = memory(self.state)
+        self.agent.skills = Skills(self.state, Copies(self.root / "copies"), lambda: False)
         self.worker = Worker(self.agent)
 
     def submit(self, group: Group) -> None:

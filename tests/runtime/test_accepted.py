@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from kheish.runtime import accepted, dialects
 from kheish.runtime.drivers import chat
@@ -77,6 +76,19 @@ def test_the_strictest_degree_is_taken_by_all(conversation: list[Message], has_t
     rules = dialects.of("openai", "unknown", None, dialects.STRICTEST)
     made = body(rules, conversation, has_tools)
     assert [fault for dialect in MODELS for fault in strict.faults(dialect, made)] == []
+
+
+def test_the_text_of_a_skill_after_its_call_is_not_said_to_follow_an_end() -> None:
+    use = Call(id="abcdefghi", name="use_skill", arguments={"name": "pdf"})
+    given = [
+        Message(role="user", text="do it"),
+        Message(role="assistant", calls=(use,)),
+        Message(role="tool", text="The skill pdf is loaded; its text follows.", call_id="abcdefghi"),
+        Message(role="user", text="The skill pdf."),
+    ]
+    made = accepted.accept(given, has_tools=True, rules=dialects.MISTRAL)
+    between = [one.text for one in made if one.role == "assistant"][-1]
+    assert between == accepted.NO_TEXT and "ended" not in between and made[-1].text == "The skill pdf."
 
 
 def test_what_a_server_takes_already_stays_as_it_is() -> None:

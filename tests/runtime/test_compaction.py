@@ -8,6 +8,8 @@ import pytest
 
 from kheish.domain.messages import Conversation, Message
 from kheish.domain.runs import Status
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.runtime import compaction
 from kheish.runtime.drivers import base
 from kheish.runtime.drivers.base import ModelError, Reply
@@ -129,3 +131,29 @@ async def test_tokens_of_a_compaction_are_counted(it: Live) -> None:
             break
     assert used[0]["input_tokens"] > 0
     assert run.usage.model_calls == 2
+
+
+@pytest.mark.parametrize("window", [{}, {"capabilities": {"context_window": 100_000}}])
+async def test_a_requested_compaction_comes_before_the_next_run_and_once(it: Live, window: dict[str, Any]) -> None:
+    it.route(script={"echo": True}, **window)
+    for number in range(6):
+        await it.ask(f"{number} " + "word " * 100)
+    assert it.data("context.compacted") == []
+    session = sessions.request_compaction(it.state, "s", by="ann")
+    assert session.compaction_requested and sessions.request_compaction(it.state, "s", by="ann") == session
+    for number in range(2):
+        run = await it.ask(f"next {number}")
+        assert run.status is Status.COMPLETED, run.error
+    (compacted,) = it.data("context.compacted")
+    assert compacted["made_by"] == "model" and not it.state.get(Session, "s").compaction_requested
+    talk = it.state.table(Conversation, "s")["s"].messages
+    assert [one.role for one in talk].count("summary") == 1 and len(talk) < 12
+    assert it.reloaded("s").tables[Session]["s"] == it.state.get(Session, "s")
+
+
+async def test_a_request_changes_nothing_where_nothing_would_be_gained(it: Live) -> None:
+    it.route(script={"echo": True})
+    await it.ask("short")
+    sessions.request_compaction(it.state, "s", by="ann")
+    assert (await it.ask("shorter")).status is Status.COMPLETED
+    assert it.data("context.compacted") == [] and it.state.get(Session, "s").compaction_requested

@@ -8,8 +8,7 @@ import pytest
 
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
-from kheish.domain.flows import advance as flow_driving
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import advance as flow_driving, status as flow_status
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.runtime import deciding
@@ -58,6 +57,16 @@ async def test_a_phase_that_is_denied_before_it_begins_is_not_tried_again(it: Li
     flow = await decide(it, "deny", "not on a Friday")
     assert shown(flow) == ("failed", {"look": "failed"})
     assert "not on a Friday" in str(flow.reason) and len(flow.runs) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_phase_that_a_person_must_allow_fails_if_none_attends(it: Live, when: str) -> None:
+    it.script({"text": "looked"})
+    playbook = manifest(phases=[{"id": "look", "approval": when, "retries": 3}])
+    start(it, playbook, workspace=it.workspace, unattended="deny")
+    flow = await drive(it)
+    assert shown(flow) == ("failed", {"look": "failed"}) and len(flow.runs) == 1
+    assert "no person attends" in str(flow.reason) and "approval.requested" not in it.kinds()
 
 
 async def test_a_result_that_is_rejected_is_tried_again_with_the_reason(it: Live) -> None:

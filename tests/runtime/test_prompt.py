@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,6 +107,19 @@ async def test_the_sections_have_their_order(it: Live) -> None:
         "Environment",
         "Output contract",
     ]
+
+
+async def test_the_instructions_and_tools_have_no_invisible_characters(it: Live) -> None:
+    body = "Be \u202ebrief\x1b[2J.\r\nAlways\U000e0041, \u0645\u200c\u0645."
+    (it.workspace / "AGENTS.md").write_text("Run\u2066 the tests.")
+    it.session("t", workspace=it.workspace, persona={"id": "p", "body": body})
+    odd = {"type": "object", "properties": {"a": {"description": "\u202ea", "enum": ["\u202e"]}}}
+    tools = {"odd": replace(it.tools["bash"], name="odd", description="Run\u200b it.", arguments=odd)}
+    frame = await prompt.frame(it.state, it.submit_run(session_id="t"), tools, None)
+    assert "Be brief[2J.\nAlways, \u0645\u200c\u0645." in frame.system.text and "Run the tests." in frame.system.text
+    (spec,) = frame.specs
+    assert spec.description == "Run it."
+    assert spec.parameters["properties"]["a"] == {"description": "a", "enum": ["\u202e"]}
 
 
 async def test_an_instructions_file_that_leads_out_is_not_read(it: Live) -> None:

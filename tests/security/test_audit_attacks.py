@@ -107,5 +107,5 @@ def test_a_witness_that_agrees_and_one_that_is_none(served: Daemon, tmp_path: Pa
     good = verify(served, "--witness", remote)
     none = verify(served, "--witness", str(tmp_path))
 
-    assert ahead and good[0] == 0, good
+    assert ahead and good[0] == 0 and f"Compared with the witness {remote}" in good[1], good
     assert (none[0], "is not a repository that a state root" in none[1]) == (2, True), none

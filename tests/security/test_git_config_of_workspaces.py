@@ -11,8 +11,7 @@ import pytest
 from kheish.jobs import gitdirs, probing
 from kheish.runtime.tools import shell
 from kheish.runtime.tools.shell import Bash, SandboxSettings
-from tests.runtime.tools.conftest import context as context
-from tests.runtime.tools.conftest import jobs as jobs
+from tests.runtime.tools.conftest import context as context, jobs as jobs
 
 pytestmark = pytest.mark.skipif(not probing.probe().available, reason="bubblewrap does not work here")
 

@@ -107,13 +107,13 @@ def test_huge_yaml_from_all_sides_makes_nobody_wait(tmp_path: Path) -> None:
 
 
 def test_files_that_only_later_versions_read_are_told(tmp_path: Path) -> None:
-    with Daemon.fresh(tmp_path, config={"debug": "full"}) as daemon:
+    with Daemon.fresh(tmp_path, config={"retention": {"idempotency": "30d"}}) as daemon:
         until(lambda: problems(daemon).keys() == {"kheish.yaml"}, what="what is set without effect, and nothing else")
-        later = {"mcp/x.yaml", "skills/pdf/SKILL.md", "channels/x.yaml", "hooks/x.yaml", "instructions.md"}  # fmt: skip
-        for path in (*later, "notes/mine.md", "skills/pdf/more.md", "mcp/README.md"):
+        later = {"workers/x.yaml", "workers/y.yaml"}
+        for path in (*later, "notes/mine.md", "workers/README.md"):
             daemon.write(path, "x: 1\n")
         until(lambda: problems(daemon).keys() == later | {"kheish.yaml"}, what="told")
         assert {one["code"] for one in daemon.client.problems()["items"]} == {"not_in_this_version"}
         assert {one["severity"] for one in daemon.client.problems()["items"]} == {"warning"}
-        (daemon.root / "mcp/x.yaml").unlink()
-        until(lambda: "mcp/x.yaml" not in problems(daemon), what="told no more")
+        (daemon.root / "workers/x.yaml").unlink()
+        until(lambda: "workers/x.yaml" not in problems(daemon), what="told no more")

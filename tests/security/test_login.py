@@ -61,7 +61,7 @@ async def browser(w: World, **token: str) -> AsyncIterator[Browser]:  # noqa: F8
     """One that is logged in, by the local token or another."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(w.app), base_url=f"http://{HOST}") as http:
         done = await press(http, await link(w, **token))
-        assert (done.status_code, done.headers["location"]) == (303, "/docs#login"), done.text
+        assert (done.status_code, done.headers["location"]) == (303, "/"), done.text
         found = Browser(w, http, done.headers["set-cookie"].partition(";")[0])
         found.csrf = (await found.ask("GET", "/v1/auth/login")).json()["csrf"]
         yield found
@@ -282,3 +282,24 @@ async def test_an_open_stream_ends_when_its_token_is_revoked(w: World) -> None: 
     async with asyncio.timeout(10):
         await stream
     assert b"token.changed" not in b"".join(got)
+
+
+async def test_a_browser_is_shown_a_page_for_a_link_that_is_over(w: World) -> None:  # noqa: F811
+    path = await link(w)
+    await press(w.http, path)
+
+    html = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for page in (await w.http.get(path, headers=html), await press(w.http, path, **html)):
+        assert (page.status_code, page.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert "already used" in page.text and "<code>kheish login</code>" in page.text
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    other = await w.http.get(path)
+    assert other.headers["content-type"] == "application/problem+json" and other.json()["code"] == "unauthorized"
+
+
+async def test_a_browser_that_returns_from_no_login_is_shown_a_page(w: World) -> None:  # noqa: F811
+    page = await w.http.get("/v1/auth/callback", headers={"accept": "text/html"})
+
+    assert (page.status_code, page.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert "state, and code or error, are missing" in page.text
+    assert (await w.http.get("/v1/auth/callback")).json()["code"] == "invalid_request"

@@ -97,18 +97,40 @@ def test_a_pulled_route_that_sends_a_credential_to_another_host(shared: Shared) 
     assert daemon.http("GET", "/v1/routes/new").status_code == 200
 
 
-def test_a_pulled_hook_and_other_kinds_that_do_not_exist_do_nothing(shared: Shared, tmp_path: Path) -> None:
+def test_pulled_files_of_kinds_that_do_not_exist_do_nothing(shared: Shared, tmp_path: Path) -> None:
     daemon, mark = shared.daemon, tmp_path / "pwned"
     command = {"command": f"touch {mark}", "run": f"touch {mark}", "on": "*", "args": []}
-    kinds = ("hooks", "mcp", "outputs", "connectors", "sources", "skills", "channels", "githooks")
+    kinds = ("workers", "githooks")
     shared.push({f"{kind}/x.yaml": command for kind in kinds} | {"hooks/post-commit": f"#!/bin/sh\ntouch {mark}\n"})
     assert daemon.client.backup()["outcome"] == "pushed"
     daemon.client.sessions.create("s")
     daemon.client.runs.start("s", "hello", wait="10s")
     daemon.quiet()
-    assert (daemon.root / "hooks/x.yaml").exists() and not mark.exists()
+    assert (daemon.root / "workers/x.yaml").exists() and not mark.exists()
     codes = {problem["code"] for problem in daemon.client.problems()["items"]}
-    assert codes == {"not_in_this_version"}
+    assert codes == {"not_in_this_version", "misplaced"}  # the last for hooks/post-commit
+
+
+def test_a_pulled_connector_lets_nobody_in(shared: Shared) -> None:
+    daemon = shared.daemon
+    daemon.client.secrets.put("hook", "a-value-of-the-slot")
+    file: dict[str, Any] = {
+        "kind": "http", "verify": {"scheme": "hmac", "secret": "hook"}, "session": {"fixed": "s"},
+        "people": {"u1": "ann"}, "rate": "10/m",
+    }  # fmt: skip
+    assert daemon.http("PUT", "/v1/connectors/own", file).status_code == 201
+    shared.fetch()
+    for path, attack in (
+        ("connectors/new.yaml", {"kind": "http", "verify": {"scheme": "bearer"}, "session": {"new": {}}}),
+        ("connectors/own.yaml", {**file, "people": {"u1": "ann", "mallory": "ann"}}),
+        ("connectors/own.yaml", {**file, "verify": {"scheme": "bearer"}}),
+        ("connectors/own.yaml", {**file, "reply_targets": [{"output": "elsewhere"}]}),
+    ):
+        assert path in shared.refused({path: attack})
+    assert daemon.http("GET", "/v1/connectors/new").status_code == 404
+    shared.push({"connectors/own.yaml": {**file, "rate": "5/m"}})
+    daemon.client.backup()
+    assert daemon.http("GET", "/v1/connectors/own").json()["rate"] == "5/m"
 
 
 def test_a_pulled_playbook_runs_nothing_before_an_admin_has_released_it(shared: Shared) -> None:

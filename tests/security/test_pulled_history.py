@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import bash, insist, until
+from tests.support.daemon import bash, git, insist, until
 from tests.support.pulled import Shared
 
 
@@ -47,6 +47,20 @@ def forge(shared: Shared, one: dict[str, Any], other: dict[str, Any]) -> None:
     lines = [line for line in theirs.read_text().splitlines() if json.loads(line)["n"] <= allowed[-1]["n"]]
     text = "\n".join([*lines, ""]).replace(f'"{other["session_id"]}"', '"forged"')
     copied.write_text(text.replace(other["run_id"], "run_" + other["run_id"][4:][::-1]))
+
+
+def test_a_stop_right_after_a_pull_commits_what_is_set_aside(shared: Shared) -> None:
+    daemon = shared.daemon
+    one, other = waiting(shared, "one"), waiting(shared, "other")
+    daemon.http("POST", f"/v1/approvals/{other['pending_approvals'][0]}/resolve", {"decision": "allow"})
+    daemon.run(other["run_id"])
+    shared.fetch()
+    forge(shared, one, other)
+    shared.push({})
+    insist(daemon.root, "pull", "-q", "--no-rebase", "origin", "main")
+    daemon.stop()
+    assert "scribe is gone" not in daemon.stderr()
+    assert git(daemon.root, "status", "--porcelain", "--", "conflicts") == ""
 
 
 @pytest.mark.parametrize("served", [True, False], ids=["while it serves", "while none serves"])

@@ -19,7 +19,11 @@ ROUTE: dict[str, Any] = {
     "price": {"input_per_mtok": 1.0, "output_per_mtok": 2.0, "cached_input_per_mtok": 0.5},
     "capabilities": {"tools": False, "context_window": 8000}, "fallbacks": ["other"], "generation": {"max_tokens": 10},
 }  # fmt: skip
-PERSONA: dict[str, Any] = {"body": "b", "capability_scope": {"allow": ["read_*", "grep_*"], "deny": ["grep_secret"]}}
+LIMITS: dict[str, Any] = {"wall_time": "1h", "live_per_root": 3, "spawns_per_run": 2}
+PERSONA: dict[str, Any] = {
+    "body": "b", "capability_scope": {"allow": ["read_*", "grep_*"], "deny": ["grep_secret"]}, "limits": LIMITS,
+    "tools": ["grep_search"], "disallowed_tools": ["bash"], "permission_mode": "dont_ask", "skills": ["review"],
+}  # fmt: skip
 #: what is changed (None: left out), and what is told; nothing is told where it narrows or does neither
 ROUTES: list[tuple[dict[str, Any], str]] = [
     ({"budget": None}, "budget.model_calls"), ({"budget": {"tokens": 1000, "cost_usd": 1.0}}, "budget.model_calls"),
@@ -42,7 +46,24 @@ PERSONAS: list[tuple[dict[str, Any], str]] = [
     ({"capability_scope": {"allow": ["read_*"]}}, "capability_scope"), ({"default_skills": ["x"]}, "default_skills"),
     ({"capability_scope": {"deny": ["grep_secret"]}}, "capability_scope"),
     ({"capability_scope": {"allow": ["read_*"], "deny": ["grep_secret", "more"]}}, ""), ({"body": "other"}, ""),
+    ({"limits": None}, "limits.spawns_per_run"), ({"limits": {**LIMITS, "live_per_root": 4}}, "limits.live_per_root"),
+    ({"limits": {**LIMITS, "wall_time": "2h"}}, "limits.wall_time"), ({"limits": {**LIMITS, "turns": 3}}, ""),
+    ({"limits": {**LIMITS, "wall_time": "90s", "live_per_root": 1}}, ""), ({"tools": ["grep_search", "x"]}, "tools"),
+    ({"tools": None}, "tools"), ({"disallowed_tools": None}, "disallowed_tools"), ({"tools": []}, ""),
+    ({"permission_mode": "default"}, "permission_mode"), ({"permission_mode": None}, "permission_mode"),
+    ({"permission_mode": "plan"}, ""), ({"skills": ["review", "deploy"]}, "skills"), ({"skills": []}, ""),
 ]  # fmt: skip
+
+
+OUTPUT: dict[str, Any] = {"kind": "http", "url": "https://x.example/in", "secret": "key", "headers": {"X-Team": "a"}}
+OUTPUTS: list[tuple[dict[str, Any], str]] = [
+    ({"url": "https://y.example/in"}, "url"), ({"secret": "other"}, "secret"),
+    ({"headers": {"X-Team": "b"}}, "headers"),
+    ({"kind": "file", "url": None, "secret": None, "headers": None, "to": "out.txt"}, "kind"), ({"timeout": "5s"}, ""),
+    ({"order": "strict", "on_unknown": "hold", "retry": {"give_up": "1h"}}, ""), ({"disabled": True}, ""),
+    ({"url": "https://y.example/in", "disabled": True}, ""),
+]  # fmt: skip
+BASES = {"routes": ROUTE, "personas": PERSONA, "outputs": OUTPUT}
 
 
 def definition(kind: str, data: dict[str, Any], id: str = "x") -> Definition:
@@ -53,10 +74,14 @@ def definition(kind: str, data: dict[str, Any], id: str = "x") -> Definition:
 
 @pytest.mark.parametrize(
     ("kind", "change", "told"),
-    [*(("routes", *one) for one in ROUTES), *(("personas", *one) for one in PERSONAS)],
+    [
+        *(("routes", *one) for one in ROUTES),
+        *(("personas", *one) for one in PERSONAS),
+        *(("outputs", *one) for one in OUTPUTS),
+    ],
 )
 def test_each_field_that_widens_is_told(kind: str, change: dict[str, Any], told: str) -> None:
-    base = ROUTE if kind == "routes" else PERSONA
+    base = BASES[kind]
     old, new = definition(kind, base), definition(kind, {**base, **change})
 
     found = widening.widened({old.path: old}, {new.path: new})
@@ -75,6 +100,13 @@ def test_a_new_route_is_no_wider_than_one_that_leads_there() -> None:
     for data, is_told in ((ROUTE, False), ({**ROUTE, "model": "n"}, False), ({**ROUTE, "budget": None}, True)):
         new = definition("routes", data, "new")
         assert bool(widening.widened({old.path: old}, {old.path: old, new.path: new})) is is_told
+
+
+def test_a_new_output_and_one_that_is_switched_on_are_told() -> None:
+    new, off = definition("outputs", OUTPUT), definition("outputs", {**OUTPUT, "disabled": True})
+    assert "url" in str(widening.widened({}, {new.path: new})) and not widening.widened({}, {off.path: off})
+    assert widening.widened({off.path: off}, {new.path: new}) == ["outputs/x.yaml (disabled)"]
+    assert not widening.widened({new.path: new}, {})
 
 
 def test_a_lifted_scope_a_lost_budget_and_executables_wait_for_a_user(tmp_path: Path) -> None:

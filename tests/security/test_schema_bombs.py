@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from kheish.domain.contracts import check as contracts
-from kheish.domain.contracts import steps as schema_steps
+from kheish.domain.contracts import check as contracts, steps as schema_steps
 
 EXPLODING = (
     "((a+))+$", "(a|a)+$", "(a|aa)+$", "(?:(?:a+)b?)+$", "([a-z]|a|aa)+$", "(a?){20}a{20}$", r"(\w|aa)*$",

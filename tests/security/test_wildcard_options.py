@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from kheish.domain.permissions import grant as permission_grant
-from kheish.domain.permissions import remember as permission_remember
+from kheish.domain.permissions import grant as permission_grant, remember as permission_remember
 from kheish.domain.permissions.decide import Rule, SandboxFacts, ToolCall, decide
 from kheish.errors import Invalid
 from kheish.runtime import places

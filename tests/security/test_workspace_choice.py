@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kheish.beneath import Door, Hidden, files, targets
+from kheish.beneath import Door, Hidden, files, targets, walk
 from kheish.config import Config
 from kheish.domain import workspaces
 from kheish.errors import NotBeneath, WorkspaceNotAllowed
@@ -51,17 +51,37 @@ def test_what_overlaps_with_keys_or_state(tmp_path: Path, workspace: str, keys: 
         "home/code",
         "other/.kheish",
         "other/sessions",
+        "other/.git",
         "cloned/.git/kheish",
         "free",
     ):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "other/.kheish/token").touch()
+    (tmp_path / "other/format.yaml").touch()
+    (tmp_path / "cloned/format.yaml").touch()
     (tmp_path / "home/code/id.txt").touch()
     (tmp_path / "home/link").symlink_to(".config")
     hidden = Hidden((tmp_path / keys,))
     with pytest.raises(WorkspaceNotAllowed, match="overlap"):
         workspaces.check(hidden, tmp_path / workspace)
     assert workspaces.check(hidden, tmp_path / "free") == tmp_path / "free"
+
+
+@pytest.mark.parametrize("name", [".kheish/token", ".git/kheish/tokens.json", "format.yaml", "in/.kheish/token"])
+def test_no_single_file_makes_a_workspace_a_state_root(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    (tmp_path / "notes").write_text("kept")
+    assert workspaces.check(Hidden(()), tmp_path) == tmp_path
+    assert files.read(Door(tmp_path), "notes", 9) == b"kept"
+
+
+@pytest.mark.parametrize("path", [".kheish/token", ".KHEISH/x", "deep/.kheish/x", "deep/../.kheish/token"])
+def test_no_tool_writes_what_a_daemon_would_make(tmp_path: Path, path: str) -> None:
+    (tmp_path / "deep").mkdir()
+    with pytest.raises(NotBeneath, match="belongs to the daemon"), walk.place(Door(tmp_path), path, walk.Intent.CREATE):
+        pass
+    assert targets.resolve_target(Door(tmp_path), path).refused == "git"
 
 
 @pytest.mark.parametrize("workspace", ["/proc", "/proc/self", "/proc/1/fd", "/tmp\0/x", "tmp"])
@@ -127,9 +147,9 @@ CALLS = {
 @pytest.mark.parametrize("path", ["hard", "other/secret", "own/secret", "own/deep/secret", "link"])
 async def test_what_is_hidden_is_opened_by_no_name(tool: str, path: str, context: Any, root: Path) -> None:  # noqa: F811
     keys = root.parent / "keys"
-    for folder in (keys, root / "other" / ".kheish", root / "own" / "deep"):
+    for folder in (keys, root / "other" / ".kheish", root / "other" / ".git", root / "own" / "deep"):
         folder.mkdir(parents=True)
-    (root / "other" / ".kheish" / "token").touch()
+    (root / "other" / "format.yaml").touch()
     for name in (keys / "id", root / "other" / "secret", root / "own" / "secret", root / "own" / "deep" / "secret"):
         name.write_text(SECRET + "\n")
     os.link(keys / "id", root / "hard")

@@ -10,8 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kheish.auth import forms, redaction
@@ -22,8 +21,7 @@ from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
 from kheish.errors import Damaged, IdempotencyConflict, NotFound, StoreFailed, Unavailable
-from kheish.state import pins
-from kheish.state import state as state_module
+from kheish.state import pins, state as state_module
 from tests.support.stateful import Played, approval, keyed, question, table
 
 SECRET = 'sk-live"\\é/+=a secret?'

@@ -33,7 +33,7 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, what: str) -> 
     with pytest.raises(FileRefused, match=reason):
         door.read(tmp_path, "x")
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
 
 
 def test_a_socket_is_refused(tmp_path: Path) -> None:

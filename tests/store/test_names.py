@@ -7,8 +7,7 @@ import os
 import sqlite3
 
 import orjson
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.store import names
 

@@ -24,6 +24,7 @@ import httpx
 
 from kheish.client import Kheish
 from tests.support import forking, new_root
+from tests.support.forked_helpers import FORKED_FOR
 
 T = TypeVar("T")
 Turns = Sequence[Mapping[str, Any]]
@@ -129,6 +130,8 @@ class Daemon:
     command: tuple[str, ...] = CLI
     url: str = ""
     process: subprocess.Popen[bytes] | forking.Forked | None = None
+    #: as `env`, but a forked process has them, too: nobody looks at `/proc/PID/environ`
+    settings: dict[str, str] = field(default_factory=dict)
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -141,6 +144,7 @@ class Daemon:
         permissions: Mapping[str, Any] | None = None,
         routes: Mapping[str, Turns | Mapping[str, Any]] | None = None,
         env: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> Daemon:
         """Make a fresh state root in `folder`, not served yet.
@@ -148,7 +152,7 @@ class Daemon:
         Where `config` does not say else, commands run unconfined, and entries wait for a commit for a second at most:
         `quiet` would wait five for one that ends nothing.
         """
-        made = cls(folder / "state", folder / "work", dict(env or {}), tuple(options))
+        made = cls(folder / "state", folder / "work", dict(env or {}), tuple(options), settings=dict(settings or {}))
         made.workspace.mkdir(parents=True)
         if made.is_forked:
             new_root.copy(made.root)
@@ -176,12 +180,12 @@ class Daemon:
 
     def environment(self) -> dict[str, str]:
         """What the process gets: nothing of the tester's own settings, and a home of its own."""
-        return {**forking.environment(self.root.parent / "home"), **self.env}
+        return {**forking.environment(self.root.parent / "home"), **self.settings, **self.env}
 
     @property
     def is_forked(self) -> bool:
-        """Return whether its processes are forked: with no other command, and no settings in the environment."""
-        return not self.env and self.command == CLI and forking.is_used()
+        """Return whether its processes are forked: with no other command, and no settings but the shim's or a clock."""
+        return forking.has_sites_only(self.env) and self.command == CLI and forking.is_used()
 
     def write(self, path: str, data: Mapping[str, Any] | str) -> None:
         """A person's file: text as it is, anything else as JSON, which YAML contains."""
@@ -258,8 +262,8 @@ class Daemon:
             self.process.send_signal(signal.SIGKILL)
             self._reap(10)
 
-    def stop(self, timeout: float = 30) -> int:
-        """SIGTERM, and the exit code when it has drained."""
+    def stop(self, timeout: float = 90) -> int:
+        """SIGTERM, and the exit code when it has drained. Its grace and its last commit have 40 s by themselves."""
         assert self.process is not None, "it does not run"
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -396,5 +400,6 @@ def _children(parent: int) -> Iterator[tuple[int, list[str]]]:
     for pid, words in _processes():
         with contextlib.suppress(OSError, IndexError):
             stat = Path(f"/proc/{pid}/stat").read_text()
-            if int(stat.rpartition(")")[2].split()[1]) == parent:
+            is_forked = f"{FORKED_FOR}{parent}" in words
+            if is_forked or int(stat.rpartition(")")[2].split()[1]) == parent:
                 yield pid, words

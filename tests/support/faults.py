@@ -8,11 +8,12 @@ assert faults.fired == {0: "daemon"}
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support import forking
 
 SHIM = Path(__file__).parent / "shim"
 
@@ -50,8 +51,7 @@ class Faults:
             "record": str(self._record) if self._record else None,
             "rules": rules,
         }
-        paths = [str(SHIM), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {"KHEISH_SHIM": json.dumps(asked), "PYTHONPATH": os.pathsep.join(paths)}
+        return {"KHEISH_SHIM": json.dumps(asked), "PYTHONPATH": forking.on_path(SHIM)}
 
     def arm(self) -> None:
         """Rules that wait for it begin to count."""

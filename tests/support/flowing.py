@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from kheish.domain import events, runs
-from kheish.domain.flows import advance as flow_driving
-from kheish.domain.flows import inputs as flow_inputs
-from kheish.domain.flows import start as flow_start
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import (
+    advance as flow_driving,
+    inputs as flow_inputs,
+    start as flow_start,
+    status as flow_status,
+)
 from kheish.domain.flows.flow import Flow, Part
 from kheish.domain.flows.start import Source, Start
 from kheish.domain.playbooks.manifest import Playbook

@@ -4,7 +4,8 @@ Three quarters of the CPU time of a daemon's start are imports, and the suite st
 process runs the same code in a session, with descriptors and in a working folder of its own, and executes its children
 as ever. What differs: `/proc/PID/environ` and `/proc/PID/cmdline` are the server's, and the interpreter does not read
 the environment again. Therefore a daemon with settings in its environment is executed, not forked, and so is a command
-line with settings for the interpreter (`tests.support.daemon`). `KHEISH_TEST_FORK=0` (`make crash`, `make powercut`,
+line with settings for the interpreter (`tests.support.daemon`). The shim and the clock of the tests are no such
+settings: a forked process installs them as Python does at start. `KHEISH_TEST_FORK=0` (`make crash`, `make powercut`,
 `make bench`) executes all of them.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -26,12 +28,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-#: the modules that the server imports; what is lazy in a real process stays lazy in a forked one
-PRELOADED = ("kheish.cli.main", "kheish.daemon.serve", "uvloop")
+#: the modules that the server imports: those that each daemon imports before it is ready; others stay lazy
+PRELOADED = (
+    "kheish.cli.main", "kheish.daemon.serve", "uvloop", "jsonschema", "watchdog.observers",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+)  # fmt: skip
 #: what processes get of the tester's environment
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 #: how an environment variable begins that only the start of an interpreter obeys
 _INTERPRETERS = ("PYTHON", "LC_", "LANG", "LD_")
+#: folders on PYTHONPATH whose `sitecustomize` changes functions of loaded modules, with the variable that it obeys
+_SITES = {str(Path(__file__).parent / "shim"): "KHEISH_SHIM", str(Path(__file__).parent / "clock"): "KHEISH_TEST_CLOCK"}
 #: how many descriptors come with a request: stdin, stdout, stderr, where the exit status is written
 _PASSED = 4
 _LARGEST = 1 << 20
@@ -44,7 +51,25 @@ def is_used() -> bool:
 
 def can_have(env: Mapping[str, str]) -> bool:
     """Return whether a forked process obeys these settings of its environment as an executed one does."""
-    return not any(name.startswith(_INTERPRETERS) for name in env)
+    folder = site(env)
+    return not any(name.startswith(_INTERPRETERS) for name in env if name != "PYTHONPATH" or folder is None)
+
+
+def has_sites_only(env: Mapping[str, str]) -> bool:
+    """Return whether these settings are none but the shim's, or the clock's."""
+    folder = site(env)
+    return not env or (folder is not None and set(env) == {"PYTHONPATH", _SITES[folder]})
+
+
+def on_path(folder: Path) -> str:
+    """Return a PYTHONPATH with a folder before the tester's own."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def site(env: Mapping[str, str]) -> str | None:
+    """Return the folder of the shim or the clock, if PYTHONPATH has that before the tester's own and nothing else."""
+    folder = env.get("PYTHONPATH", "").partition(os.pathsep)[0]
+    return folder if folder in _SITES and env["PYTHONPATH"] == on_path(Path(folder)) else None
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -117,6 +142,7 @@ class Server:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._owner = 0
+        self._helpers = ""
 
     def fork(
         self,
@@ -129,11 +155,12 @@ class Server:
         stderr: int,
     ) -> tuple[int, int]:
         """Start `kheish WORDS`; return its pid and the descriptor from which its exit code can be read."""
-        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "umask": umask()}
+        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "umask": umask(), "site": site(env)}
         status, written = os.pipe()
         try:
             with self._lock:
                 control = self._started(env)
+                asked["helpers"] = self._helpers
                 socket.send_fds(control, [json.dumps(asked).encode()], [stdin, stdout, stderr, written])
                 answer = control.recv(64)
         finally:
@@ -143,25 +170,30 @@ class Server:
 
     def _started(self, env: Mapping[str, str]) -> socket.socket:
         if self._socket is None or self._owner != os.getpid():
+            from tests.support import forked_helpers
+
+            own = environment(Path(env["HOME"]))
+            self._helpers, helpers = forked_helpers.start_server(own)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "tests.support.forking", str(theirs.fileno()), "kheish"],
                     cwd=Path(__file__).parents[2],
-                    env=dict(env),
+                    env=own,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )
             self._socket, self._owner = ours, os.getpid()
-            atexit.register(_end, ours, process, os.getpid())
+            atexit.register(_end, ours, (process, helpers), os.getpid())
         return self._socket
 
 
-def _end(control: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
+def _end(control: socket.socket, processes: Sequence[subprocess.Popen[bytes]], owner: int) -> None:
     if owner == os.getpid():
         control.close()
-        process.wait(10)
+        for process in processes:
+            process.communicate(timeout=10)
 
 
 def umask() -> int:
@@ -211,9 +243,9 @@ def run(words: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: flo
 # --- the server's side ------------------------------------------------------------------------------------------------
 
 
-def serve(control: socket.socket) -> list[str]:
+def serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Fork a process for each request until the tester is gone, and say how each ended. Returns in the forked processes
-    only, with their words."""
+    only, with their request and its descriptors."""
     running: dict[int, tuple[int, int]] = {}  # by the descriptor that tells the end: pid, where to say it
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -221,14 +253,15 @@ def serve(control: socket.socket) -> list[str]:
             for key, _ in selector.select():
                 if key.fd != control.fileno():
                     selector.unregister(key.fd)
-                    _report(key.fd, *running.pop(key.fd))
+                    report(key.fd, *running.pop(key.fd))
                     continue
                 message, descriptors, _, _ = socket.recv_fds(control, _LARGEST, _PASSED)
                 if not message:
                     os._exit(0)
                 pid = os.fork()
                 if pid == 0:
-                    return _become(json.loads(message), descriptors)
+                    control.detach()  # no object may close a number that the new process uses for another file
+                    return json.loads(message), descriptors
                 control.send(str(pid).encode())
                 for descriptor in descriptors[:-1]:
                     os.close(descriptor)
@@ -237,7 +270,8 @@ def serve(control: socket.socket) -> list[str]:
                 selector.register(ended, selectors.EVENT_READ)
 
 
-def _report(ended: int, pid: int, status: int) -> None:
+def report(ended: int, pid: int, status: int) -> None:
+    """Reap a process, write its exit code where that is wanted, and close both descriptors."""
     _, code = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
         os.write(status, str(os.waitstatus_to_exitcode(code)).encode())
@@ -245,8 +279,8 @@ def _report(ended: int, pid: int, status: int) -> None:
     os.close(ended)
 
 
-def _become(asked: dict[str, Any], descriptors: list[int]) -> list[str]:
-    """Make of this fork the process that was asked for."""
+def become(asked: Mapping[str, Any], descriptors: Sequence[int], command: Sequence[str]) -> None:
+    """Make of this fork the process that was asked for, as if it had been executed with a command line."""
     os.setsid()
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
@@ -260,26 +294,33 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> list[str]:
     time.tzset()
     os.chdir(asked["cwd"])
     os.umask(asked["umask"])
-    return list(asked["words"])
+    sys.orig_argv = list(command)
+    if asked["site"] is not None:
+        sys.path.insert(0, asked["site"])
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
 
 
 def main() -> int:
     """Import the code, and be the server; in a forked process, `kheish WORDS`."""
     import gc
-    from importlib import import_module
+
+    from tests.support import forked_helpers
 
     for name in PRELOADED:
-        import_module(name)
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()  # for the forked ones, too: a collection that looked at it all would copy it all
-    words = serve(socket.socket(fileno=int(sys.argv[1])))
-    sys.argv = ["kheish", *words]
+    asked, descriptors = serve(socket.socket(fileno=int(sys.argv[1])))
+    become(asked, descriptors, [sys.executable, "-m", "kheish.cli.main", *asked["words"]])
+    forked_helpers.use(asked["helpers"], asked["site"])
+    sys.argv = ["kheish", *asked["words"]]
     from kheish.cli import main as command
 
     return command.main()
 
 
-def _end_here(code: int) -> None:
+def end_here(code: int) -> None:
     """End this process as the interpreter does, but leave all that it imported to the kernel.
 
     To take it apart costs a quarter of a second, most of it for copies of memory that is shared with the server.
@@ -293,4 +334,4 @@ def _end_here(code: int) -> None:
 
 
 if __name__ == "__main__":
-    _end_here(main())
+    end_here(main())

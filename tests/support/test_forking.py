@@ -60,3 +60,20 @@ def test_settings_in_the_environment_are_of_an_executed_process(tmp_path: Path) 
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}, env={"MY_SETTING": "1"}) as daemon:
         assert daemon.process is not None and not isinstance(daemon.process, forking.Forked)
         assert b"MY_SETTING=1" in Path(f"/proc/{daemon.process.pid}/environ").read_bytes()
+
+
+def test_forked_helpers_have_the_daemons_words_and_end_with_it_or_alone(tmp_path: Path) -> None:
+    with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}) as daemon:
+        scribe, worker = daemon.child("scribe"), daemon.child("gitworker")
+        assert scribe is not None and worker is not None and sorted(daemon.helpers()) == sorted((scribe, worker))
+        words = Path(f"/proc/{worker}/cmdline").read_text().split("\0")
+        assert words[1:4] == ["-m", "kheish.store.git.gitworker", str(daemon.root)]
+        assert os.getsid(scribe) == scribe
+        os.kill(scribe, signal.SIGKILL)
+        until(lambda: daemon.child("scribe") not in (None, scribe), what="the daemon sees its end")
+        daemon.client.sessions.create("s", route="hello")
+        assert daemon.client.runs.start("s", "go", wait="20s").data["output"] == "hi"
+        daemon.kill9()
+        daemon.end_of_life()
+        assert daemon.start().stop() == 0
+        until(lambda: not daemon.helpers(), what="they have ended with the daemon")

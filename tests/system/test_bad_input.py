@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import CLI, Daemon, call, git, until
+from tests.support.daemon import Daemon, call, git, until
 
 HUGE = "x" * (40 * 1024 * 1024)
 CASES: dict[str, tuple[str, str, dict[str, Any], int, str, str]] = {
@@ -105,10 +105,7 @@ def test_a_workspace_may_not_contain_the_state_root(shared: Daemon) -> None:
 
 
 def serve(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*CLI, "--state-root", str(daemon.root), "serve", *words],
-        env=daemon.environment(), cwd=daemon.root.parent, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+    done = daemon.cli("serve", *words, timeout=30)
     assert "Traceback" not in done.stderr
     return done
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.crash import checker
+from tests.support import forking
 from tests.support.daemon import Daemon, allow, ask, bash, until
 
 CLOCK = Path(__file__).parent.parent / "support" / "clock"
@@ -17,8 +17,7 @@ ROUTES = {
 
 def test_a_clock_that_goes_back_moves_nothing_but_times(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
-    paths = os.pathsep.join([str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {"PYTHONPATH": paths, "KHEISH_TEST_CLOCK": str(clock)}
+    env = {"PYTHONPATH": forking.on_path(CLOCK), "KHEISH_TEST_CLOCK": str(clock)}
     with Daemon.fresh(tmp_path, routes=ROUTES, permissions=allow("sleep *", "echo *"), env=env) as daemon:
         for name, route in (("j", "job"), ("q", "asks")):
             daemon.client.sessions.create(name, route=route)

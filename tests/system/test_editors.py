@@ -84,7 +84,7 @@ def test_a_real_editor_makes_one_change(shared: Daemon, name: str) -> None:
     shared.write(path, PERSONA.format(text="before"))
     until(lambda: in_force(shared, path, "before"), what="it is there")
     EDITORS[name](shared.root / path, word)
-    until(lambda: in_force(shared, path, word), 3, what="the edit is in force")
+    until(lambda: in_force(shared, path, word), 15, what="the edit is in force")
     assert in_force(shared, path, "third line")
     until(lambda: word in git(shared.root, "show", f"HEAD:{path}", check=False), what="it is committed")
     shared.write("personas/after.md", PERSONA.format(text=f"after {name}"))

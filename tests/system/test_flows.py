@@ -281,6 +281,8 @@ def test_that_lists_are_filtered_and_paged(served: Daemon) -> None:
     assert served.client.flows.list(playbook="one", status="failed")["items"] == []
     assert served.client.flows.list(session=started[0])["items"][0]["flow_id"] == started[0]
     assert served.http("GET", "/v1/flows?status=done").status_code == 400
+    [row] = served.client.usage(by=["playbook"], playbook="one")["items"]
+    assert row["playbook"] == "one" and row["model_calls"] >= len(started)
 
 
 def test_that_the_command_line_starts_follows_and_says_how_it_ended(served: Daemon) -> None:

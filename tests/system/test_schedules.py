@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import forking
 from tests.support.daemon import Daemon, ask, bash, call, until
 
 CLOCK = Path(__file__).parent.parent / "support" / "clock"
@@ -43,6 +43,20 @@ ROUTES: dict[str, Any] = {
         {"tool_calls": [call("bash", command="rm -rf nothing"), *ask()["tool_calls"]]},
         {"text": "alone"},
     ],
+    "leaves": [
+        {
+            "tool_calls": [
+                {"name": "spawn_agent", "arguments": {"name": "kid", "prompt": "unsure", "route": "unsure"}},
+                call("wake_after", after="1s", note="woken"),
+            ]
+        },
+        {"text": "I do not wait"},
+    ],
+    "unsure": [
+        {"tool_calls": [call("request_parent_clarification", question="which?", to="user")]},
+        {"tool_calls": [call("message_agent", to="parent", message="I decided")]},
+        {"text": "{{last_result}}"},
+    ],
     "fails": {"driver": "scripted", "script": {"turns": [{"error": {"status": 400}}]}},
 }
 HELLO = {"start": {"session": "s", "input": {"content": "hello", "route": "hello"}}}
@@ -62,8 +76,7 @@ def put(daemon: Daemon, name: str, **fields: Any) -> dict[str, Any]:
 def clocked(folder: Path) -> tuple[dict[str, str], Path]:
     """The environment of a daemon whose clock is shifted by what the file says."""
     clock = folder / "clock"
-    paths = os.pathsep.join([str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": paths, "KHEISH_TEST_CLOCK": str(clock)}, clock
+    return {"PYTHONPATH": forking.on_path(CLOCK), "KHEISH_TEST_CLOCK": str(clock)}, clock
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +117,25 @@ def test_trigger_pause_resume_and_next(shared: Daemon) -> None:
 def test_what_is_refused_and_why(shared: Daemon) -> None:
     for fields, why in (
         ({"every": "4s"}, "5s at least"),
+        ({"every": "99999999999999999999s"}, "the most is 36500d"),
+        ({"every": "5s", "jitter": "9" * 400 + "s"}, "the most is 36500d"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "within the years 1971 to 9998"),
+        ({"at": "9999-12-31T23:59:59-12:00"}, "within the years 1971 to 9998"),
+        ({"every": "5s", "max_runs": 2**60}, "max_runs"),
         ({"cron": "* * * * * *"}, "six fields"),
         ({"cron": "0 0 30 2 *"}, "day-of-month"),
         ({}, "exactly one of cron, every and at"),
         ({"every": "5s", "at": "2030-01-01T00:00Z"}, "exactly one of cron, every and at"),
         ({"every": "5s", "timezone": "Nowhere"}, "not a time zone"),
-        ({"every": "5s", "start": {"observations": {"latest": 1}}}, "is not available in this version"),
-        ({"every": "5s", "start": {"channel": "c", "message": "m"}}, "is not available in this version"),
-        ({"every": "5s", "start": {"project": "p", "task": "t"}}, "is not available in this version"),
-        ({"every": "5s", "reply_targets": [{"output": "x"}]}, "no such connector"),
+        ({"every": "5s", "start": {"observations": {"latest": 1}}}, "unknown key 'latest'"),
+        ({"every": "5s", "start": {"channel": "c", "message": "m"}}, "there is no channel 'c'"),
+        ({"every": "5s", "start": {"channel": "c"}}, "a channel needs a message"),
+        (
+            {"every": "5s", "start": {"channel": "c", "message": "m", "input": {"content": "x"}}},
+            "has a message, not input",
+        ),
+        ({"every": "5s", "start": {"project": "p"}}, "a project needs a task"),
+        ({"every": "5s", "reply_targets": [{"channel": "x"}]}, "output"),
         (
             {"every": "5s", "start": {"session": "s", "input": {"content": "x", "route": "helo"}}},
             "did you mean 'hello'",
@@ -121,6 +144,13 @@ def test_what_is_refused_and_why(shared: Daemon) -> None:
     ):
         answer = shared.http("PUT", "/v1/schedules/bad", {**HELLO, **fields})
         assert answer.status_code == 400 and why in answer.text, (fields, answer.text)
+
+
+def test_the_longest_interval_has_a_next_time_in_every_zone(shared: Daemon) -> None:
+    put(shared, "rare", every="36500d", timezone="Pacific/Kiritimati")
+    times = shared.client.schedules.next("rare", count=100)["items"]
+    assert 70 < len(times) < 80 and times[-1]["planned"] < "9999"
+    shared.http("DELETE", "/v1/schedules/rare")
 
 
 @pytest.mark.demand(25)
@@ -133,6 +163,7 @@ def test_an_occurrence_behind_a_waiting_run_is_skipped_and_reported(shared: Daem
     [problem] = until(blocked, what="three skips behind one run are a problem")
     assert problem["path"] == "schedules/stuck.yaml"
     [waiting] = shared.client.approvals.list(session="w", status="pending")["items"]
+    assert waiting["approval_id"] in problem["message"]
     skipped = fires(shared, "stuck", "skipped")
     assert len(skipped) >= 3
     assert all(f"waits for {waiting['approval_id']}" in one["reason"] for one in skipped)
@@ -195,6 +226,28 @@ def test_a_run_that_no_person_attends_asks_nobody(shared: Daemon) -> None:
     assert not {"approval.requested", "question.asked"} & set(shared.kinds("alone"))
 
 
+def test_no_person_attends_what_follows_from_an_unattended_run(shared: Daemon) -> None:
+    shared.client.sessions.create("quiet", route="hello")
+    put(shared, "quiet", cron="0 0 1 1 *", unattended="deny",
+        start={"session": "quiet", "input": {"content": "x", "route": "leaves"}})  # fmt: skip
+    shared.client.schedules.trigger("quiet")
+    listed = lambda: shared.client.runs.list(session="quiet", limit=50)["items"]  # noqa: E731
+
+    def posted() -> set[str]:
+        return {one["data"]["type"] for one in shared.journal("quiet") if one["kind"] == "message.posted"}
+
+    until(lambda: posted() >= {"message", "agent_result"}, what="all results are posted")
+    until(lambda: "wake.fired" in shared.kinds("quiet") and all(one["finished_at"] for one in listed()))
+    assert {one["kind"] for one in listed()} == {"scheduled_input", "mailbox_delivery"}
+    assert {one["settings"]["unattended"] for one in listed()} == {"deny"}
+    agent = shared.client.sessions.get("quiet")["agent_id"]
+    (kid,) = shared.client.agents.list(parent=agent)["items"]
+    said = [one["data"]["content"] for one in shared.journal(kid["session_id"]) if one["kind"] == "tool.finished"]
+    assert "no person attends" in said[0].lower() and "question.asked" not in shared.kinds(kid["session_id"])
+    run = shared.client.runs.start("quiet", "a person speaks", wait="20s")
+    assert run.data["settings"]["unattended"] == "ask"
+
+
 @pytest.mark.demand(25)
 def test_twelve_hours_down_with_fifty_schedules(tmp_path: Path) -> None:
     """At most one catch-up each, spread, none early, none twice, and each occurrence has its outcome."""
@@ -209,6 +262,7 @@ def test_twelve_hours_down_with_fifty_schedules(tmp_path: Path) -> None:
             daemon.write(f"schedules/n{number}.yaml", text)
         until(lambda: len(daemon.client.definitions("schedules").list(limit=200)["items"]) == 50)
         until(lambda: all(one["next"] for one in daemon.client.definitions("schedules").list(limit=200)["items"]))
+        daemon.quiet()  # what is shown may not be durable yet
         daemon.kill9()
         clock.write_text(str(12 * 3600))
         daemon.start()
@@ -244,7 +298,7 @@ def test_a_kill_at_the_claim_leads_to_one_run(tmp_path: Path, kills: int) -> Non
                 lambda number=number: daemon.client.definitions("schedules").get("tick")["counts"]["claimed"] >= number
             )  # type: ignore[misc]
             daemon.restart()
-        until(lambda: not daemon.client.definitions("schedules").get("tick")["in_flight"])
+        until(lambda: len(fires(daemon, "tick", "settled")) >= kills)
         found = fires(daemon, "tick")
         assert [one["state"] for one in found] == ["settled"] * kills
         runs = daemon.client.runs.list(session="s", limit=200)["items"]

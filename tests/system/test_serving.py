@@ -8,6 +8,7 @@ import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,7 +19,7 @@ from kheish.client import Kheish
 from kheish.client.aio import AsyncKheish
 from kheish.daemon.listening import Serving
 from kheish.errors import Invalid, Unreachable
-from tests.support.daemon import CLI, Daemon
+from tests.support.daemon import CLI, Daemon, until
 
 
 def certificate(folder: Path, *addresses: str) -> tuple[Path, Path]:
@@ -88,11 +89,17 @@ def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) 
 def test_up_makes_a_state_root_where_there_is_none_and_serves_it(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     words = [*CLI, "up", str(tmp_path / "root"), "--bind", "127.0.0.1:0", "--workspace", str(tmp_path / "work")]
-    for _ in range(2):  # the second time it is there
-        with subprocess.Popen(
-            words, stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)}
-        ) as up:
+    browser, opened = tmp_path / "browser.sh", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    browser.chmod(0o755)
+    environment = {**os.environ, "HOME": str(tmp_path), "BROWSER": str(browser)}
+    for more in ([], ["--open"]):  # the second time it is there
+        with subprocess.Popen([*words, *more], stdout=subprocess.PIPE, text=True, env=environment) as up:
             assert up.stdout is not None and up.stdout.readline().startswith("kheish ready http://127.0.0.1:")
             assert Kheish(state_root=tmp_path / "root").status()["status"] == "serving"
+            if more:
+                link = until(lambda: opened.exists() and opened.read_text(), what="the console is opened")
+                assert httpx.get(str(link), trust_env=False).status_code == 200
+            assert opened.exists() == bool(more)
             up.terminate()
             assert up.wait(20) == 0

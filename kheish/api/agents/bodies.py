@@ -151,6 +151,8 @@ class Explained(Answer):
     workspace: str
     isolation: str
     persona: str | None
+    skills: list[str] | None
+    """The only skills that it sees; null: all."""
     budget: dict[str, Any] | None
     capability_scope: list[dict[str, Any]]
     """The scopes that all hold."""

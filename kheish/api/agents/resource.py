@@ -11,15 +11,16 @@ from falcon.asgi import Request, Response
 from kheish.api import views
 from kheish.api.agents import bodies, worktrees
 from kheish.api.agents.bodies import AgentChanges, CloseAgent, SpawnAgent
+from kheish.api.assets import seeing
 from kheish.api.http import media, paging
 from kheish.api.http.operation import bind, get, patch, post
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.api.submissions import TextItem
 from kheish.domain import events, keys, scopes
-from kheish.domain.agents import agent as agents
-from kheish.domain.agents import ending, spawn, standing, usage
+from kheish.domain.agents import agent as agents, ending, spawn, standing, usage
 from kheish.domain.agents.agent import Agent, AgentView
+from kheish.domain.assets import asset as assets
 from kheish.domain.events import Item
 from kheish.errors import AgentStateConflict
 from kheish.runtime.agents import closing, spawning
@@ -89,9 +90,11 @@ class Agents:
         request = _idempotency(req, body, agent_id)
         async with AsyncExitStack() as used:
             session_id = await self._use(used, agent_id)
+            await used.enter_async_context(assets.using(self._state, _items(body)))
             key = await keys.known(self._state, request)
             earlier = keys.earlier(self._state, key)
             if earlier is None:
+                await seeing.check(self._state, req.context.caller, _items(body))
                 parent = agents.of_session(self._state, session_id)
                 run = spawning.run_of(self._state, parent)
                 wanted, trees = self._wanted(req, body, key), self._services.worktrees
@@ -108,6 +111,8 @@ class Agents:
         body = await media.read(req, SpawnAgent)
         async with AsyncExitStack() as used:
             session_id = await self._use(used, agent_id)
+            await used.enter_async_context(assets.using(self._state, _items(body)))
+            await seeing.check(self._state, req.context.caller, _items(body))
             parent = agents.of_session(self._state, session_id)
             run = spawning.run_of(self._state, parent)
             child = await spawning.planned(self._state, session_id, run, self._wanted(req, body, None))
@@ -224,6 +229,7 @@ def _explained(state: State, child: spawn.Child) -> Doc:
         "workspace": settings["workspace"],
         "isolation": child.isolation,
         "persona": persona["persona_id"] if persona else None,
+        "skills": persona.get("skills") if persona else None,
         "budget": settings["budget"],
         "capability_scope": [_scope(one) for one in capability],
         "credential_scope": [_scope(one) for one in scopes.credential(settings)],

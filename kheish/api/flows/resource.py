@@ -9,6 +9,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import at_revision, sessions, views
+from kheish.api.assets import seeing
 from kheish.api.flows import events
 from kheish.api.http import media, paging, sse
 from kheish.api.http.bodies import Body, Key, Name, Reason, Targets
@@ -18,27 +19,31 @@ from kheish.api.report import resource as report
 from kheish.api.services import Services
 from kheish.api.submissions import Budget
 from kheish.api.views import Doc
+from kheish.auth.tokens import Principal
 from kheish.authoring.playbooks import source as sources
 from kheish.beneath import Door, pool
 from kheish.domain import keys, references
 from kheish.domain.events import Idempotency
 from kheish.domain.events.flows import EvidenceKind
-from kheish.domain.flows import advance as flow_driving
-from kheish.domain.flows import evidence as flow_evidence
-from kheish.domain.flows import inputs as flow_inputs
-from kheish.domain.flows import start as flow_start
-from kheish.domain.flows import status as flow_status
-from kheish.domain.flows import view as flow_view
+from kheish.domain.flows import (
+    advance as flow_driving,
+    evidence as flow_evidence,
+    inputs as flow_inputs,
+    start as flow_start,
+    status as flow_status,
+    view as flow_view,
+)
 from kheish.domain.flows.evidence import Attached, Given
 from kheish.domain.flows.flow import Flow
 from kheish.domain.flows.start import Start
 from kheish.domain.flows.status import FINAL, FlowStatus
 from kheish.domain.sessions.session import Session
 from kheish.domain.workspaces import door_of
-from kheish.errors import Fault, Invalid
+from kheish.errors import Fault, Invalid, NotFound
 from kheish.runtime import judging
 from kheish.state import pins
 from kheish.store.bus import Frame
+from kheish.texts import is_blank
 
 LIST = (
     *paging.PAGE,
@@ -115,7 +120,7 @@ class Flows:
         request = media.idempotency(req, body, "flows")
         key = await keys.known(self._state, request)
         if key is None or key.result is None:
-            flow = await self._start(body, req.context.principal, request)
+            flow = await begin(self._services, body, req.context.principal, request)
         else:
             assert key.session_id is not None
             async with self._state.using(key.session_id):
@@ -130,33 +135,6 @@ class Flows:
         whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._expand([doc]))[0]
         resp.set_header("Location", f"/v1/flows/{flow_id}")
         media.send(resp, whole, status=202, n=whole["n"])
-
-    async def _start(self, body: StartFlow, by: str, request: Idempotency | None) -> Flow | str:
-        """Choose the version, complete the inputs, and start the Flow.
-
-        Returns the id of the Flow if another request with this key has started it meanwhile. Raises as `start` does.
-        """
-        playbook, version = _split_reference(body)
-        flow_id = ids.new("flow")
-        source = await sources.source(self._state, self._services.playbooks.read, playbook, version, flow_id)
-        inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
-        session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
-        async with sessions.using_or_new(self._state, session_id):
-            session = self._state.find(Session, session_id)
-            workspace = None if session else await self._services.workspaces.default(session_id)
-            key = await keys.known(self._state, request)
-            given = Start(
-                flow_id=flow_id,
-                source=source,
-                inputs=inputs,
-                by=by,
-                session_id=session_id,
-                workspace=workspace,
-                budget=body.budget.model_dump(mode="json", exclude_none=True) if body.budget else None,
-                reply_targets=tuple(body.reply_targets or ()),
-                key=key,
-            )
-            return flow_start.start(self._state, given)
 
     async def _expand(self, docs: list[Doc]) -> list[Doc]:
         return await views.expand(self._state, docs)
@@ -198,7 +176,7 @@ class Flows:
                 return await self._answer_repeated(resp, flow_id, key.result)
             if ended is not None:
                 raise flow_driving.ended(flow_id, ended["status"])
-            given, facts = await self._resolve_evidence(flow_id, body, req.context.principal)
+            given, facts = await self._resolve_evidence(flow_id, body, req.context.caller)
             key = await keys.known(self._state, request)  # the same request may have succeeded during the await
             if key is not None and key.result is not None:
                 return await self._answer_repeated(resp, flow_id, key.result)
@@ -215,17 +193,17 @@ class Flows:
         assert any(one["evidence_id"] == evidence_id for one in doc["evidence"])
         media.send(resp, doc, status=200)
 
-    async def _resolve_evidence(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
+    async def _resolve_evidence(self, flow_id: str, body: AttachEvidence, caller: Principal) -> tuple[Given, Doc]:
         """Return the evidence with its place in the Flow, and its object. Raises Invalid, EvidenceUnresolved."""
         flow = self._state.get(Flow, flow_id)
         given = flow_evidence.placed(flow, Given(**body.model_dump(exclude={"idempotency_key"})))
         if given.kind == flow_evidence.ATTESTATION:
-            if not given.description.strip():
+            if is_blank(given.description):
                 raise Invalid(
                     "An attestation is a text: write the statement that you attest.",
                     errors=[Fault("/description", "is empty")],
                 )
-            return given, {"attested_by": by}
+            return given, {"attested_by": caller.name}
         workspace = self._state.get(Session, flow.session_id).settings["workspace"]
         place = references.Place(
             index=self._state.index,
@@ -233,9 +211,50 @@ class Flows:
             session_id=flow.session_id,
             workspace=door_of(self._state, workspace) if workspace else None,
         )
+        if given.kind == "asset" and given.ref is not None:
+            try:
+                await seeing.get(self._state, caller, given.ref)
+            except NotFound as error:
+                raise references.unresolved(error.detail) from error
         await self._state.caught_up()
         door = place.workspace or Door(self._state.root)
         return given, await pool.run(door, references.resolve, place, given.kind, given.ref)
+
+
+async def begin(
+    services: Services,
+    body: StartFlow,
+    by: str,
+    request: Idempotency | None,
+    observation_ids: tuple[str, ...] = (),
+) -> Flow | str:
+    """Choose the version, complete the inputs, and start the Flow, whose first phases get the observations.
+
+    Returns the id of the Flow if another request with this key has started it meanwhile. Raises as `start` does.
+    """
+    state = services.state
+    playbook, version = _split_reference(body)
+    flow_id = ids.new("flow")
+    source = await sources.source(state, services.playbooks.read, playbook, version, flow_id)
+    inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
+    session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
+    async with sessions.using_or_new(state, session_id):
+        session = state.find(Session, session_id)
+        workspace = None if session else await services.workspaces.default(session_id)
+        key = await keys.known(state, request)
+        given = Start(
+            flow_id=flow_id,
+            source=source,
+            inputs=inputs,
+            by=by,
+            session_id=session_id,
+            workspace=workspace,
+            budget=body.budget.model_dump(mode="json", exclude_none=True) if body.budget else None,
+            reply_targets=tuple(body.reply_targets or ()),
+            key=key,
+            observation_ids=observation_ids,
+        )
+        return flow_start.start(state, given)
 
 
 async def settled(services: Services, flow_id: str, timeout: float) -> None:

@@ -56,10 +56,12 @@ def _made(cls: type[Shape]) -> type[BaseModel]:
     bases = tuple(model_of(base) for base in cls.__bases__ if base not in (Answer, View)) or (_Model,)
     texts, defaults = _texts(cls.__module__).get(cls.__name__, {}), _defaults(cls)
     hints = get_type_hints(cls)
-    annotations = {name: _shown(hints[name]) for name in inspect.get_annotations(cls)}
+    hidden = cls.internal if issubclass(cls, View) else frozenset()
+    names = (name for name in inspect.get_annotations(cls) if name not in hidden)
+    annotations = {name: _shown(hints[name]) for name in names}
     members = {
         name: Field(
-            defaults.get(name, ...),
+            defaults.get(name, None if "of_now" in vars(cls) and cls is not View else ...),
             alias=name.removesuffix("_") if name.endswith("_") else None,
             description=texts.get(name),
         )

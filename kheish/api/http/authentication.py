@@ -9,7 +9,7 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api.http import browsers, filtering, paging
+from kheish.api.http import browsers, console, filtering, paging
 from kheish.api.http.openapi import DOCS
 from kheish.api.http.operation import Operation
 from kheish.api.http.throttle import Rates
@@ -17,10 +17,16 @@ from kheish.api.services import Services
 from kheish.auth import digests, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
-from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Invalid, Misdirected, NotReady, StateRewound, Unauthorized
 from kheish.state import encoding
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+#: where clients look for descriptions of logins, before they have a token: 404 says that there is none, and 401 would
+#: look like a broken one
+WELL_KNOWN = "/.well-known/"
+_SOURCE = "/v1/sources/{id}/"
+#: below these, nothing needs a token
+_OPEN = (WELL_KNOWN, console.FILES)
 #: characters of an id in a path (a subject is the longest)
 MOST_ID = 300
 #: a name (with an optional dot at its end) or an address, and a port
@@ -36,9 +42,11 @@ class Authentication:
         self._ties = {one.path: one.tie for one in operations if one.tie is not None}
         #: answered without a token: probes for machines without a token, a static page without data, and the page where
         #: a link becomes a login
-        self._open = {DOCS, *(one.path for one in operations if one.open)}
+        self._open = {DOCS, console.PAGE, *(one.path for one in operations if one.open)}
+        #: the same where the path names a thing: outside requests, which their connector verifies
+        self._open_below = tuple(path.partition("{")[0] for path in self._open if path.endswith("}"))
         #: answered while the daemon starts, before the state is loaded
-        self._early = {DOCS, *(one.path for one in operations if one.early)}
+        self._early = {DOCS, console.PAGE, *(one.path for one in operations if one.early)}
         #: decisions that are permitted after the branch was moved back
         self._deciding = {one.path for one in operations if one.decides}
         self._rates = Rates()
@@ -48,24 +56,28 @@ class Authentication:
     async def process_request(self, req: Request, resp: Response) -> None:
         """Authenticate the caller.
 
-        Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts; StateRewound.
+        Raises Misdirected, Forbidden, Unauthorized, TooMany; NotReady while the daemon starts; StateRewound.
         """
         req.context.query = paging.NONE
         host = req.context.host = self._check_host(req)
         _check_origin(req, host)
         req.context.caller = req.context.login = None
-        if req.path not in self._open:
+        if not self._is_open(req.path):
             req.context.caller = self._principal(req, host)
             req.context.principal = req.context.caller.name
             self._rates.count(req.context.principal, self._services.config().api.requests_per_second)
         # A stopping daemon still answers reads; new work would only delay the end.
         asks = self._services.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
-        if not asks and req.path not in self._early and (why := self._services.ready()) is not None:
-            raise Unavailable(why)
+        is_early = req.path in self._early or req.path.startswith(console.FILES)
+        if not asks and not is_early and (why := self._services.ready()) is not None:
+            raise NotReady(why)
         if req.method not in ("GET", "HEAD", "OPTIONS") and req.path not in self._deciding:
             rewound = self._services.upkeep.rewound()
             if rewound is not None:
                 raise StateRewound(rewound)
+
+    def _is_open(self, path: str) -> bool:
+        return path in self._open or path.startswith((*_OPEN, *self._open_below))
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Check the role, and parse the query by the endpoint's parameters. Raises Forbidden, Invalid, NotFound."""
@@ -73,14 +85,20 @@ class Authentication:
         for name, given in params.items():
             if len(given) > MOST_ID:
                 raise Invalid(f"The {name} in the path has {len(given)} characters; no id has more than {MOST_ID}.")
-        if caller is not None and (why := roles.refusal(caller, req.method, _path_template(req, params))) is not None:
-            self._refusals.audit(req, f"{caller.name} ({caller.role})")
-            raise Forbidden(why)
+        if caller is not None:
+            self.check_role(req, _path_template(req, params))
         known = self._known.get((req.method, req.uri_template or ""))
         if req.query_string and known is not None:  # None: the method is not allowed, whatever the query
             req.context.query = paging.parse(req.params, known)
-        if caller is not None and caller.sessions:
+        if caller is not None and caller.limits:
             await filtering.check(self._services.state, caller, req, params, self._ties.get(req.uri_template or ""))
+
+    def check_role(self, req: Request, template: str) -> None:
+        """Raise Forbidden if the caller's role does not permit the method on the path."""
+        caller: Principal = req.context.caller
+        if (why := roles.refusal(caller, req.method, template)) is not None:
+            self._refusals.audit(req, f"{caller.name} ({caller.role})")
+            raise Forbidden(why)
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count the response, and redact known secrets in errors, which may quote the request."""
@@ -143,6 +161,8 @@ class Authentication:
 def _path_template(req: Request, params: Mapping[str, Any]) -> str:
     """Return the path template, with the names that roles refer to."""
     template = req.uri_template or req.path
+    if template.startswith(_SOURCE):  # of a Definition, whose id has the same name in all paths
+        return template.replace("{id}", str(params.get("id")))
     return template.replace("{connector}", str(params.get("connector"))).replace("{source}", str(params.get("source")))
 
 

@@ -27,7 +27,7 @@ def name(host: str, *, is_secure: bool) -> str:
     ensure that only this host can set it (`__Host-`).
     """
     port = host.rpartition(":")[2]
-    return f"{'__Host-' if is_secure else ''}kheish{f'-{port}' if port.isdecimal() else ''}"
+    return f"{'__Host-' if is_secure else ''}kheish{f'-{port}' if port.isascii() and port.isdecimal() else ''}"
 
 
 def cookie(req: Request, host: str, *, is_secure: bool) -> str | None:

@@ -17,6 +17,7 @@ from kheish.errors import (
     InsufficientStorage,
     Internal,
     KheishError,
+    NotReady,
     PreconditionFailed,
     TooMany,
     Unauthorized,
@@ -92,9 +93,9 @@ async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, p
 
 
 async def on_index_error(req: Request, resp: Response, error: sqlite3.Error, params: dict[str, Any]) -> None:
-    """Answer with Unavailable: the index is a cache, and an unreadable one is being rebuilt."""
+    """Answer with NotReady: the index is a cache, and an unreadable one is being rebuilt."""
     log.warning("%s %s: the index cannot be read (%s)", req.method, req.path, error)
-    await on_kheish_error(req, resp, Unavailable("The index is being rebuilt; retry in a moment."), params)
+    await on_kheish_error(req, resp, NotReady(), params)
 
 
 async def on_defect(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:

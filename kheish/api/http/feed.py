@@ -35,6 +35,7 @@ class Filter:
 
     session: str | None = None
     run: str | None = None
+    stream: str | None = None  # a stream and its owner, such as `channels/incident`
     kinds: frozenset[str] = frozenset()
     narrow: Narrow | None = None
 
@@ -43,9 +44,17 @@ class Filter:
         return (
             (self.session is None or frame.session == self.session)
             and (self.run is None or frame.run == self.run)
+            and (self.stream is None or _is_of(frame, self.stream))
             and (self.narrow is None or self.narrow(frame.kind, frame.run, frame.line))
             and (not self.kinds or frame.kind in self.kinds)
         )
+
+
+def _is_of(frame: Frame, stream: str) -> bool:
+    """Return whether a frame is an entry of a stream: a line has the stream before its data."""
+    if frame.session is not None or not frame.n:
+        return False
+    return b'"stream":"%s",' % stream.encode() in frame.line[: frame.line.find(b'"data":')]
 
 
 class Reader:

@@ -1,4 +1,4 @@
-"""The session filter of tokens: each request concerns a permitted session, or is refused."""
+"""The session and project filters of tokens: each request concerns what is permitted, or is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kheish.api.http.operation import Tie
 from kheish.auth.tokens import Principal
 from kheish.domain.mailboxes import recipients
 from kheish.domain.nouns import BY_CLASS
+from kheish.domain.sessions.session import Session
 from kheish.errors import Forbidden, NotFound
 from kheish.state.state import State
 
@@ -19,19 +20,28 @@ from kheish.state.state import State
 async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any], tie: Tie | None) -> None:
     """Raise Forbidden for other sessions, and NotFound for a thing that is missing (or hidden from this caller)."""
     if "session_id" in params:
-        return see(caller, params["session_id"])
+        return await see(state, caller, params["session_id"])
     if isinstance(tie, type):
         return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
     if tie == "agent":
-        return see(caller, await _session_of_agent(state, params["agent_id"]))
+        return await see(state, caller, await _session_of_agent(state, params["agent_id"]))
+    if tie == "project" and caller.projects:
+        return _see_project(caller, params["id"])
     if tie == "query" and req.method == "GET":
-        session_id = req.context.query.get("session") or req.context.query.get("session_id")
-        if session_id is None:
-            raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; add ?session=ID.")
-        return see(caller, session_id)
+        return await _query(state, caller, req.context.query)
     if tie != "none":
-        raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} covers more.")
+        raise Forbidden(f"This token sees {caller.limits} only; {req.uri_template or ''} covers more.")
     return None
+
+
+async def _query(state: State, caller: Principal, query: Mapping[str, Any]) -> None:
+    session_id = query.get("session") or query.get("session_id")
+    if session_id is not None:
+        return await see(state, caller, session_id)
+    if query.get("project") is not None and caller.projects and not caller.sessions:
+        return _see_project(caller, query["project"])
+    wanted = "?session=ID" if caller.sessions or not caller.projects else "?session=ID or ?project=ID"
+    raise Forbidden(f"This token sees {caller.limits} only; add {wanted}.")
 
 
 async def _session_of_agent(state: State, agent_id: str) -> str:
@@ -42,10 +52,40 @@ async def _session_of_agent(state: State, agent_id: str) -> str:
         return agent_id
 
 
-def see(caller: Principal, session_id: str) -> None:
-    """Raise Forbidden for a session outside the token's filter, whether or not it exists."""
+async def see(state: State, caller: Principal, session_id: str) -> None:
+    """Raise Forbidden for a session outside the token's filters, whether or not it exists."""
+    if not await may_see(state, caller, session_id):
+        raise _no_access(session_id)
+
+
+def see_name(caller: Principal, session_id: str) -> None:
+    """Raise Forbidden for the id of a new session outside the token's filter of sessions."""
     if not caller.may_see(session_id):
-        raise Forbidden(f"This token has no access to the session {session_id!r}.")
+        raise _no_access(session_id)
+
+
+def _no_access(session_id: str) -> Forbidden:
+    return Forbidden(f"This token has no access to the session {session_id!r}.")
+
+
+async def may_see(state: State, caller: Principal, session_id: str) -> bool:
+    """Return whether a session is within the token's filters: it is of a project if it works for it, or is a
+    member."""
+    if not caller.may_see(session_id):
+        return False
+    if not caller.projects or any(map(caller.may_see_project, state.definitions.projects_of(session_id))):
+        return True
+    session = state.find(Session, session_id)
+    if session is not None:
+        own = session.settings.get("project")
+    else:
+        own = (await asyncio.to_thread(state.index.thing, "session", session_id) or {}).get("project")
+    return own is not None and caller.may_see_project(own)
+
+
+def _see_project(caller: Principal, project: str) -> None:
+    if not caller.may_see_project(project):
+        raise Forbidden(f"This token has no access to the project {project!r}.")
 
 
 async def _thing(state: State, caller: Principal, cls: type, id: str) -> None:
@@ -55,5 +95,5 @@ async def _thing(state: State, caller: Principal, cls: type, id: str) -> None:
     if session_id is None:
         doc = await asyncio.to_thread(state.index.thing, noun, id)
         session_id = doc["session_id"] if doc else None
-    if session_id is None or not caller.may_see(session_id):
+    if session_id is None or not await may_see(state, caller, session_id):
         raise NotFound(f"There is no {noun} {id!r}.")

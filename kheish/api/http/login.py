@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from html import escape
-from typing import Annotated
+from typing import Annotated, Literal
 
 from falcon.asgi import Request, Response
 from pydantic import Field
@@ -27,7 +27,7 @@ from kheish.errors import Forbidden, Unauthorized
 
 PAGE = (Param(name="code", about="The code at the end of the link."),)
 #: the target of the redirect after a login
-AFTER = "/docs#login"
+AFTER = "/"
 _STALE = "This link was already used, or is older than a minute; request another: kheish login"
 _HEADERS = {
     # Not `no-referrer`: browsers would send the form with `Origin: null`. This policy never sends the code either.
@@ -54,6 +54,7 @@ _FORM = """<form method="post" action="/login">
 <input type="hidden" name="code" value="{code}">
 <button>Log in</button>
 </form>"""
+_OVER = "<p>{why}</p>\n"
 _HOW = "<p>To log in, run <code>kheish login</code>, and open the link that it prints.</p>"
 
 
@@ -80,6 +81,9 @@ class WhoAmI(Answer):
     role: str
     person: str | None
     sessions: list[str]
+    projects: list[str]
+    mcp_approvals: Literal["off", "tool"]
+    """`tool`: clients of the daemon's MCP server may answer approvals and questions by a tool."""
     login_id: str | None
     """None with a token."""
     expires_at: str | None
@@ -100,19 +104,23 @@ class Login:
         code = req.context.query.get("code")
         body = _HOW
         if code is not None:
-            offered = self._offered(req, code)
+            try:
+                offered = self._offered(req, code)
+            except Unauthorized as error:
+                return _show_over(req, resp, error)
             hours = logins.LOGIN_SECONDS / 3600
             body = _FORM.format(name=escape(offered.name), role=escape(offered.role), hours=hours, code=escape(code))
-        resp.content_type = "text/html; charset=utf-8"
-        resp.set_headers(_HEADERS)
-        resp.data = _HTML.format(body=body).encode()
+        return _show(resp, body)
 
     async def log_in(self, req: Request, resp: Response) -> None:
         """Log in (303). Raises Unauthorized for a code that is not valid any more, Forbidden for a foreign page."""
         if browsers.came_from_elsewhere(req):
             raise Forbidden("The request came from a page of another origin; open the link directly.")
         code = (await media.read_form(req, Code)).code
-        self._offered(req, code)
+        try:
+            self._offered(req, code)
+        except Unauthorized as error:
+            return _show_over(req, resp, error)
         state = self._services.state
         begun = logins.begin(state, self._services.logins, code)
         assert begun is not None, "the code was valid, and nothing was awaited since"
@@ -122,6 +130,7 @@ class Login:
         resp.status = 303
         resp.set_headers(_HEADERS)
         resp.location = AFTER
+        return None
 
     async def make_login_link(self, req: Request, resp: Response) -> None:
         """Make a login link for the caller (201).
@@ -144,6 +153,8 @@ class Login:
                 "role": caller.role,
                 "person": caller.person,
                 "sessions": list(caller.sessions),
+                "projects": list(caller.projects),
+                "mcp_approvals": self._services.config().mcp.approvals,
                 "login_id": login.login_id if login else None,
                 "expires_at": login.expires_at if login else None,
                 "csrf": browsers.csrf(cookie) if cookie else None,
@@ -173,6 +184,20 @@ class Login:
         async with self._saving:  # the newest state is written last
             await asyncio.to_thread(logins.save, self._services.state.root, self._services.logins)
         await self._services.state.durable()
+
+
+def _show(resp: Response, body: str) -> None:
+    resp.content_type = "text/html; charset=utf-8"
+    resp.set_headers(_HEADERS)
+    resp.data = _HTML.format(body=body).encode()
+
+
+def _show_over(req: Request, resp: Response, error: Unauthorized) -> None:
+    """Answer a browser, which shows no JSON to its user, with a page; raise the error for others."""
+    if not media.wants_page(req):
+        raise error
+    resp.status = error.status
+    _show(resp, _OVER.format(why=escape(error.detail)) + _HOW)
 
 
 OPERATIONS = bind(

@@ -6,18 +6,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from falcon.asgi import Request, Response
 from pydantic import BaseModel, ValidationError
 
+from kheish.authoring import preconditions
 from kheish.domain import keys
 from kheish.domain.events import Idempotency
 from kheish.errors import Fault, IdempotencyMismatch, Invalid, TooLarge, UnsupportedMedia
 from kheish.store import parsing
 from kheish.store.edits import definitions, problems
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,6 +31,10 @@ FORM = "application/x-www-form-urlencoded"
 #: media types of a Definition; Markdown with front matter is a Definition's own text as well
 TEXTS = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/markdown"})
 BODY_BYTES = 4 * 1024 * 1024
+#: the most that an upload of an asset can have, in Base64; `assets.max` is at most 100 MiB, and its resource compares
+UPLOAD_BYTES = 151 * 1024 * 1024
+_UPLOADS = b"/v1/assets"
+_SOURCES, _OBSERVED = b"/v1/sources/", b"/observations"
 DEPTH = 64
 #: values in a body: each wrong value costs 10 µs to report
 VALUES = 50_000
@@ -66,6 +74,13 @@ async def body(req: Request) -> bytes:
     return bytes(raw)
 
 
+def most_bytes(method: bytes, url: bytes) -> int:
+    """Return the most bytes of a request's body; uploads have a limit of their own."""
+    path = urlsplit(url).path
+    is_upload = method == b"POST" and (path == _UPLOADS or (path.startswith(_SOURCES) and path.endswith(_OBSERVED)))
+    return UPLOAD_BYTES if is_upload else BODY_BYTES
+
+
 def media_type(req: Request) -> str:
     """Return the declared media type, without parameters, in lower case."""
     return (req.content_type or "").partition(";")[0].strip().lower()
@@ -89,6 +104,24 @@ async def read(req: Request, model: type[M]) -> M:
     except (ValidationError, ValueError, RecursionError):
         # The reader of Definitions explains the faults in plain words. It is slow, so it runs off the event loop.
         return await parsing.run(explain, model, raw)
+
+
+def faults(error: ValidationError) -> list[Fault]:
+    """Return the faults of a large body, which the reader of Definitions would be too slow for, in plain words."""
+    return [
+        Fault("/" + "/".join(map(str, one["loc"])), _words(one))
+        for one in error.errors(include_url=False, include_input=False)[:20]
+    ]
+
+
+def _words(item: ErrorDetails) -> str:
+    if item["type"] == "missing":
+        return "is missing"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {item['loc'][-1]!r}"
+    if (words := problems.limit(item["type"], item.get("ctx", {}))) is not None:
+        return words
+    return item["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
 
 
 async def read_form(req: Request, model: type[M]) -> M:
@@ -158,7 +191,8 @@ def _sentence(errors: list[problems.Problem]) -> str:
         place = one.pointer or (f"line {one.line}, column {one.column}" if one.line else "the body")
         phrases.append(f"{place}: {one.message}")
     more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
-    return f"The request cannot be used: {'; '.join(phrases)}{more}."
+    said = f"The request cannot be used: {'; '.join(phrases)}{more}"
+    return said if said.endswith("?") else f"{said}."
 
 
 def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | None:
@@ -183,6 +217,22 @@ def one_key(req: Request, inside: str | None, name: str) -> str | None:
     return header if header is not None else inside
 
 
+def sent_etag(req: Request) -> str | None:
+    """Return the ETag that the caller expects to replace, or `preconditions.ABSENT` if it only creates. Raises
+    Invalid."""
+    text, other = req.get_header("If-Match"), req.get_header("If-None-Match") if req.method == "PUT" else None
+    if other is not None:
+        if text is not None or other.strip() != preconditions.ANY:
+            raise Invalid("If-None-Match takes *, which only creates, and no If-Match beside it.")
+        return preconditions.ABSENT
+    if text is None:
+        return None
+    tag = text.strip().removeprefix("W/").strip('"')
+    if not tag or "," in tag:
+        raise Invalid("If-Match takes one ETag, or *.")
+    return tag
+
+
 def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None) -> None:
     """Answer with JSON. `n` is the event that the caller's stream can continue from."""
     resp.status = status
@@ -195,6 +245,11 @@ def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None)
 def page(items: list[Any], next_cursor: str | None = None) -> Mapping[str, Any]:
     """Return a page in the format of every list."""
     return {"items": items, "next_cursor": next_cursor}
+
+
+def wants_page(req: Request) -> bool:
+    """Return whether the caller is a browser that shows the answer to its user."""
+    return "text/html" in (req.get_header("Accept") or "").lower()
 
 
 def wants_text(req: Request) -> bool:

@@ -146,7 +146,7 @@ def _problem(status: int) -> Json:
 def _errors(kind: type[errors.KheishError]) -> Iterator[type[errors.KheishError]]:
     yield kind
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(f"{errors.__name__}."):
             yield from _errors(child)
 
 
@@ -200,6 +200,8 @@ def _headers(operation: Operation) -> Iterator[Json]:
         names.append(("Last-Event-ID", "As `after`, with precedence over it.", {"pattern": r"^\d{1,18}$"}))
     if operation.method in ("PUT", "DELETE"):
         names.append(("If-Match", "The ETag of the content to replace.", {}))
+    if operation.method == "PUT":
+        names.append(("If-None-Match", "`*` only creates: 412 if it exists.", {"const": "*"}))
     for name, about, bounds in names:
         yield {"name": name, "in": "header", "description": about, "schema": {"type": "string", **bounds}}
 

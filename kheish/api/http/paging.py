@@ -11,6 +11,7 @@ from typing import Any, Literal
 from kheish import ids
 from kheish.errors import Fault, Invalid, InvalidCursor
 from kheish.store.edits.problems import nearest
+from kheish.texts import is_number
 
 Kind = Literal["text", "count", "flag", "duration", "choice"]
 LIMIT, MOST = 50, 200
@@ -127,7 +128,7 @@ def _parse_value(param: Param, value: str) -> Any:
 
 
 def _count(param: Param, value: str) -> int:
-    number = int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else -1
+    number = int(value) if is_number(value) and len(value) < 19 else -1
     if number < param.least or (param.most is not None and number > param.most):
         span = f"{param.least} to {param.most}" if param.most is not None else f"from {param.least} up"
         raise ValueError(f"is {value!r}; it is a number {span}")
@@ -166,6 +167,6 @@ def number_of(kind: str, cursor: str | None) -> int | None:
     place = place_of(kind, cursor)
     if place is None:
         return None
-    if not (place.isascii() and place.isdecimal() and len(place) < 19):
+    if not (is_number(place) and len(place) < 19):
         raise InvalidCursor("The cursor is not from this list; restart without it.")
     return int(place)

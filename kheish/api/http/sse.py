@@ -17,6 +17,8 @@ from kheish.api.services import Services
 from kheish.domain import events
 from kheish.errors import Invalid, TooMany, Unauthorized, Unavailable, UnknownEvent
 from kheish.store.edits.problems import nearest
+from kheish.store.log import owners
+from kheish.texts import is_number
 
 MOST_STREAMS = 4096
 ROWS = 500
@@ -100,7 +102,22 @@ class Stream:
     def _page(self, after: int) -> tuple[bytes, int, bool]:
         filtered = self._reader.filter
         newest = self._state.index.newest()  # read first: the query sees everything up to this number
-        rows = self._state.index.events(
+        rows = self._rows(after)
+        shown = (
+            rows if filtered.narrow is None else [row for row in rows if _takes(filtered.narrow, filtered.kinds, *row)]
+        )
+        if filtered.stream is not None and filtered.kinds:
+            shown = [row for row in shown if row[1] in filtered.kinds]
+        text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
+        more = len(rows) == ROWS
+        reached = rows[-1][0] if rows else after
+        return text.encode(), reached if more else max(reached, newest), more
+
+    def _rows(self, after: int) -> list[tuple[int, str, str]]:
+        filtered = self._reader.filter
+        if filtered.stream is not None:
+            return owners.events(self._state.index, f"journals/{filtered.stream}", after, ROWS)
+        return self._state.index.events(
             after,
             limit=ROWS,
             session=filtered.session,
@@ -108,13 +125,6 @@ class Stream:
             # all kinds if `narrow` decides: it may learn from one kind which others it accepts
             kinds=sorted(filtered.kinds) if filtered.narrow is None else (),
         )
-        shown = (
-            rows if filtered.narrow is None else [row for row in rows if _takes(filtered.narrow, filtered.kinds, *row)]
-        )
-        text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
-        more = len(rows) == ROWS
-        reached = rows[-1][0] if rows else after
-        return text.encode(), reached if more else max(reached, newest), more
 
     async def close(self) -> None:
         """Release everything; the client disconnected, or the daemon stops."""
@@ -130,7 +140,7 @@ class Stream:
 
 
 def _takes(narrow: Narrow, kinds: frozenset[str], n: int, kind: str, line: str) -> bool:
-    return narrow(kind, orjson.loads(line)["run"], line.encode()) and (not kinds or kind in kinds)
+    return narrow(kind, orjson.loads(line).get("run"), line.encode()) and (not kinds or kind in kinds)
 
 
 async def _until_gone(receive: Receive, reader: Reader) -> None:
@@ -147,6 +157,7 @@ def answer(
     *,
     session: str | None = None,
     run: str | None = None,
+    stream: str | None = None,
     narrow: Narrow | None = None,
 ) -> None:
     """Answer with an event stream, filtered by the query. Raises UnknownEvent, Invalid, TooMany."""
@@ -158,6 +169,7 @@ def answer(
     filtered = Filter(
         session=session or paging.session_of(given),
         run=run or given.get("run"),
+        stream=stream,
         kinds=_kinds(given.get("kind", ())),
         narrow=narrow,
     )
@@ -195,7 +207,7 @@ def _after(req: Request, given: Given, newest: int) -> int | None:
     text = req.get_header("Last-Event-ID")
     after: int | None = given.get("after")
     if text:
-        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        if not (is_number(text) and len(text) < 19):
             raise UnknownEvent(f"Last-Event-ID is {text[:40]!r}, which is not an event number.")
         after = int(text)
     if after is not None and after > newest:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import at_revision
-from kheish.api import state as api_state
+from kheish.api import at_revision, state as api_state, views
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Body
 from kheish.api.http.operation import bind, delete, get, post, put
 from kheish.api.http.paging import Param
 from kheish.api.memory import answers as shapes
 from kheish.api.services import Services
+from kheish.authoring import preconditions
 from kheish.domain.memory import names
 from kheish.domain.memory.ledger import Author
-from kheish.errors import Invalid, NotFound, PreconditionFailed, UnsupportedMedia
-from kheish.runtime.memory import catalog as listing
-from kheish.runtime.memory import drafts, finding
+from kheish.domain.memory.names import Place
+from kheish.domain.sessions.session import Session
+from kheish.errors import Invalid, NotFound, UnsupportedMedia
+from kheish.runtime.memory import catalog as listing, drafts, finding
 from kheish.runtime.memory.catalog import Note
 from kheish.store import parsing
 from kheish.store.files import blob_id
@@ -77,12 +79,12 @@ class MemoryFiles:
         """Answer with a page of files, by path; with `q`, the newest matches first."""
         given = req.context.query
         await self._catalog.loaded.wait()
-        notes = [note for note in self._catalog.all() if _fits(note, given)]
         limit = given.get("limit", paging.LIMIT)
         if (query := given.get("q")) is not None:
+            notes = [note for note in self._catalog.all() if _fits(note, given)]
             return media.send(resp, media.page(await self._found(notes, query, limit)))
         after = paging.place_of("m", given.get("cursor"))
-        rows = [note for note in notes if after is None or note.path > after][: limit + 1]
+        rows = list(islice((note for note in self._catalog.after(after) if _fits(note, given)), limit + 1))
         cursor = paging.cursor_of("m", rows[limit - 1].path) if len(rows) > limit else None
         return media.send(resp, media.page([shapes.file(note) for note in rows[:limit]], cursor))
 
@@ -130,7 +132,9 @@ class MemoryFiles:
         full = place.path(name)
         await self._catalog.loaded.wait()
         there = await self._keeper.content(full)
-        expected = _expected(req, there.raw)
+        if there.raw is None:
+            await self._check_owner(place)
+        expected = _expected(req, full, there.raw)
         seen = there.digest if expected is None else expected
         note = await self._keeper.write(_author(req), place, name, content, seen=seen)
         _send(req, resp, note, content)
@@ -138,12 +142,19 @@ class MemoryFiles:
         resp.set_header(media.EVENT, str(self._state.durable_n))
         resp.set_header("Location", f"/v1/memory/{place.scope}/{place.owner or names.NO_OWNER[0]}/{name}")
 
+    async def _check_owner(self, place: Place) -> None:
+        """Raise NotFound if the persona, project or session of a place does not exist."""
+        if place.scope == "session" and place.owner is not None:
+            await views.document(self._state, Session, place.owner)
+        elif place.owner is not None:
+            self._state.definitions.get(f"{place.scope}s", place.owner)
+
     async def delete_memory(self, req: Request, resp: Response, scope: str, owner: str, path: str) -> None:
         """Remove a file (204)."""
         place, name = names.place(scope, owner), names.check_name(path)
         await self._catalog.loaded.wait()
         there = await self._keeper.content(place.path(name))
-        await self._keeper.remove(_author(req), place, name, seen=_expected(req, there.raw))
+        await self._keeper.remove(_author(req), place, name, seen=_expected(req, place.path(name), there.raw))
         resp.status = 204
         resp.set_header(media.EVENT, str(self._state.durable_n))
 
@@ -200,18 +211,14 @@ def _send(req: Request, resp: Response, note: Note, raw: bytes) -> None:
         media.send(resp, shapes.file(note, raw.decode("utf-8", "replace")))
 
 
-def _expected(req: Request, there: bytes | None) -> str | None:
+def _expected(req: Request, path: str, there: bytes | None) -> str | None:
     """Return the digest that the caller expects to replace: of the present content if its ETag matches; None without an
     expectation. Raises Invalid, PreconditionFailed."""
-    text = req.get_header("If-Match")
-    if text is None:
-        return None
-    tag = text.strip().removeprefix("W/").strip('"')
-    if not tag or "," in tag:
-        raise Invalid("If-Match takes one ETag, or *.")
-    if there is None and tag == "*":
-        raise PreconditionFailed("The file does not exist.")
-    if there is not None and tag in ("*", blob_id(there), listing.digest(there)):
+    tag = media.sent_etag(req)
+    if tag in (preconditions.ANY, preconditions.ABSENT):
+        preconditions.check(path, tag, blob_id(there) if there is not None else None)
+        return listing.digest(there) if there is not None else None
+    if there is not None and tag in (blob_id(there), listing.digest(there)):
         return listing.digest(there)
     return tag  # the digest of no content, so that the answer shows both versions
 

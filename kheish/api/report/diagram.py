@@ -35,6 +35,16 @@ def svg(nodes: Sequence[Node]) -> str:
     )
 
 
+def picture(nodes: Sequence[Node]) -> str:
+    """Return the picture as a document of its own, readable on light and on dark."""
+    style = (
+        "<style>svg{color:#1b1f26;font:13px system-ui,sans-serif}text{fill:currentColor}"
+        "@media(prefers-color-scheme:dark){svg{color:#e6e9ee}text[style],rect{filter:brightness(1.9)}}</style>"
+    )
+    head, rest = svg(nodes).split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
+
+
 def _places(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
     """Return column and row of each phase: a row below all of its dependencies."""
     known = {node.id: node for node in nodes}

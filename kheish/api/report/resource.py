@@ -7,15 +7,24 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from kheish.api import views
 from kheish.api.http.operation import bind, get
 from kheish.api.http.paging import Param
-from kheish.api.report import to_html, to_markdown
+from kheish.api.report import diagram, to_html, to_markdown
 from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
 from kheish.api.report.facts import CALLS, MOST, Facts, Happened, gather
 from kheish.api.report.phrases import arguments, cost, facts_of, moment, said, spent, text_of, what
 from kheish.api.services import Services
+from kheish.domain.flows.flow import Flow
 
-PARAMS = (Param(name="format", kind="choice", choices=("md", "html"), about="`md` (default) or `html`."),)
+PARAMS = (
+    Param(
+        name="format",
+        kind="choice",
+        choices=("md", "html", "svg"),
+        about="`md` (default), `html`, or `svg`: the phases.",
+    ),
+)
 _OUTPUT = 6000
 
 
@@ -26,7 +35,13 @@ class FlowReport:
         self._services = services
 
     async def flow_report(self, req: Request, resp: Response, flow_id: str) -> None:
-        """Answer with the report, as Markdown or as HTML."""
+        """Answer with the report, as Markdown or as HTML; or with the picture of the phases alone."""
+        if req.context.query.get("format") == "svg":
+            doc = await views.document(self._services.state, Flow, flow_id)
+            resp.content_type = "image/svg+xml"
+            resp.set_header("Content-Security-Policy", to_html.POLICY)
+            resp.text = diagram.picture([_node(phase) for phase in doc["phases"]])
+            return
         facts = await gather(self._services, flow_id)
         blocks = list(page(facts))
         if req.context.query.get("format") == "html":

@@ -10,7 +10,7 @@ from kheish.store.git.textconv import visible
 
 #: characters with a meaning anywhere in a line, and those with a meaning at its beginning only
 _SPECIAL = re.compile(r"[\\`*\[\]|~$<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_FIRST = re.compile(r"(?:[#+-]|\d+(?=[.)]))")
+_FIRST = re.compile(r"(?:[#+-]|[0-9]+(?=[.)]))")
 _BACKTICKS = re.compile(r"`+")
 
 

@@ -20,14 +20,15 @@ from kheish.api.services import Services
 from kheish.domain import keys
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.events import frozen
-from kheish.domain.schedules import firing, timing
-from kheish.domain.schedules import schedule as schedules
+from kheish.domain.schedules import firing, schedule as schedules, timing
 from kheish.domain.schedules.definition import ScheduleFile
 from kheish.domain.schedules.fire import Fire, FireState, FireView
 from kheish.domain.schedules.schedule import SCHEDULES, Schedule
 from kheish.domain.shown import View
 from kheish.errors import NotFound
 from kheish.state import pins
+from kheish.store import parsing
+from kheish.store.edits import definitions as reading
 
 KIND = KINDS["schedules"]
 NEXT, MOST_NEXT = 5, 100
@@ -60,6 +61,8 @@ class FireCounts(View):
 @frozen
 class ScheduleDetailsView(DefinitionView):
     """A schedule: the fields of its file, and the following."""
+
+    of_now = True
 
     state: Literal["active", "paused", "completed"]
     timezone: str
@@ -102,14 +105,26 @@ class ScheduleFiles(Definitions):
 
     added = ("state", "timezone", "next", "last", "in_flight", "counts", "pause_reason")
 
-    async def _stored(self, id: str, by: str) -> None:
+    async def stored(self, id: str, by: str) -> None:
         found = self._state.definitions.get(KIND.name, id)
         async with pins.owner(self._state, SCHEDULES, id):
             firing.set_file(self._state, id, found.value, found.digest, now=self._state.clock(), by=by)
 
+    async def _foreseen(self, raw: bytes, kind: str) -> dict[str, Any]:
+        return {"next": await parsing.run(_foresee, raw, kind, self._state.clock())}
+
     async def _added(self, found: Sequence[Definition]) -> list[dict[str, Any]]:
         known = await schedules.newest(self._state, [one.id for one in found])
         return [_state(one.value, doc) for one, doc in zip(found, known, strict=True)]
+
+
+def _foresee(raw: bytes, kind: str, now: float) -> list[dict[str, str]]:
+    """Return the next times of a schedule that is not saved yet. Parses untrusted text: call it in a thread."""
+    file = (reading.parse_json if kind == media.JSON else reading.parse)(ScheduleFile, raw, KIND.path("new")).value
+    if file is None:
+        return []
+    times = timing.upcoming(file.cadence, int(now), timing.after(file.cadence, int(now), now), NEXT)
+    return [{"planned": ids.stamp(one), "local": timing.local(one, file.zone)} for one in times]
 
 
 def _state(file: ScheduleFile, doc: dict[str, Any] | None) -> dict[str, Any]:

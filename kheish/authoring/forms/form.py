@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from kheish.errors import KheishError
 from kheish.state.noun import Noun
 from kheish.state.state import State
-from kheish.store.edits import problems as words
-from kheish.store.edits import yaml12
+from kheish.store.edits import problems as words, yaml12
 from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import Keys, ListNode, MapNode, Mark, Node, ScalarNode
 from kheish.store.log import records

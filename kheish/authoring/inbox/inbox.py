@@ -23,7 +23,7 @@ from kheish.authoring.inbox import rejects, tickets
 from kheish.authoring.inbox.rejects import REJECTED, Rejection
 from kheish.authoring.inbox.tickets import FOLDER, Dropped, Taken
 from kheish.authoring.problems import Problems
-from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, StoreFailed
+from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, StoreFailed, TooMany
 from kheish.state.state import State
 from kheish.store import door, names
 from kheish.store.edits.debounce import passed_over
@@ -51,7 +51,8 @@ class Unusable(Exception):
 class Inbox:
     """The inbox.
 
-    `submit(taken, content)` makes a run of a file and returns the file's new path, or raises Unusable. `held()` returns
+    `submit(taken, content)` makes a run of a file and returns the file's new path, or raises Unusable;
+    `observe(taken, content)` makes an observation of a file below `inbox/observations/`. `held()` returns
     why the daemon must leave the work tree alone now, or None.
     """
 
@@ -63,6 +64,7 @@ class Inbox:
         file: Callable[[str, bytes, str | None], None],
         edited: Callable[[Sequence[str]], None],
         submit: Callable[[Taken, bytes], Awaitable[str]],
+        observe: Callable[[Taken, bytes], Awaitable[None]],
         held: Callable[[], Awaitable[str | None]],
     ) -> None:
         self._state = state
@@ -70,6 +72,7 @@ class Inbox:
         self._file_next = file
         self._edited = edited
         self._submit = submit
+        self._observe = observe
         self._held = held
         self._lock = asyncio.Lock()
         self._away = state.root / ".git" / "kheish" / FOLDER
@@ -149,6 +152,8 @@ class Inbox:
     async def _settle(self, waiting: Sequence[Taken]) -> None:
         """Submit the files, and reject those that cannot be used. Raises StoreFailed."""
         free = rejects.Names(self._state.root, self._filing)
+        await self._settle_observed([one for one in waiting if one.is_observed], free)
+        waiting = [one for one in waiting if not one.is_observed]
         at = 0
         try:
             while at < len(waiting):
@@ -196,6 +201,52 @@ class Inbox:
             self._file(taken, destination, clean, None)
             self._problems.clear(_PROBLEM, taken.path)
         return None
+
+    async def _settle_observed(self, waiting: Sequence[Taken], free: rejects.Names) -> None:
+        """Make observations of files. Raises StoreFailed."""
+        for at, taken in enumerate(waiting):
+            try:
+                rejection = await self._observe_file(taken)
+            except StoreFailed:
+                self._waiting += waiting[at:]
+                raise
+            if rejection is not None:
+                await self._reject([rejection], free)
+
+    async def _observe_file(self, taken: Taken) -> Rejection | None:
+        """Make an observation of a file. Return its rejection, if it cannot be used."""
+        raw: bytes | None = None
+        try:
+            raw = await asyncio.to_thread(
+                tickets.read_one, self._away, taken, self._state.definitions.config.assets.max
+            )
+            if raw is not None:
+                await self._observe(taken, raw)
+        except Unusable as error:
+            return Rejection(taken, None, str(error))
+        except FileRefused as refused:
+            return Rejection(taken, None, f"It {refused.reason}.")
+        except StoreFailed:
+            raise
+        except (InsufficientStorage, TooMany, OSError) as error:
+            self._wait(taken, str(error))
+        except KheishError as error:
+            if error.status < 500:
+                return Rejection(taken, await self._committable(taken, raw), error.detail)
+            self._wait(taken, error.detail)
+        else:
+            await asyncio.to_thread(tickets.remove, self._away, [taken])
+            self._edited([taken.path])
+            self._problems.clear(_PROBLEM, taken.path)
+        return None
+
+    async def _committable(self, taken: Taken, raw: bytes | None) -> bytes | None:
+        """Return the content of a refused observation as a commit may hold it; None if its source may have to forget
+        it."""
+        source = self._state.definitions.by_kind["sources"].get(taken.path.split("/")[2])
+        if raw is None or source is None or source.value.is_encrypted:
+            return None
+        return await asyncio.to_thread(redaction.scrub_file, raw, self._state.scrub)
 
     def _wait(self, taken: Taken, reason: str) -> None:
         self._waiting.append(taken)
@@ -265,6 +316,14 @@ def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
 
 
 # --- content ----------------------------------------------------------------------------------------------------------
+
+
+def source_of(path: str) -> tuple[str, str]:
+    """Return the source and the name of a file that was dropped as an observation. Raises Unusable."""
+    parts = path.split("/")
+    if len(parts) != 4 or not names.is_text(path):
+        raise Unusable(f"Put it into {FOLDER}/{tickets.OBSERVED}<source>/, with a name that is UTF-8.")
+    return parts[2], parts[3]
 
 
 def place_of(path: str) -> tuple[str, str]:

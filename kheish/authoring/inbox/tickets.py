@@ -22,6 +22,8 @@ from kheish.errors import FileRefused
 from kheish.store import door, files, names
 
 FOLDER = "inbox"
+#: the beginning of the paths, in the inbox, of files that become observations
+OBSERVED = "observations/"
 MAX_BYTES = 4 * 1024 * 1024  # as a request by HTTP
 
 _PREFIX = "drops"
@@ -44,6 +46,11 @@ class Taken:
     def inner(self) -> str:
         """The path of the file in the inbox."""
         return self.path.removeprefix(f"{FOLDER}/")
+
+    @property
+    def is_observed(self) -> bool:
+        """Return whether the file is an observation of a source."""
+        return self.inner.startswith(OBSERVED)
 
     @property
     def key(self) -> str:
@@ -140,6 +147,14 @@ def read(away: Path, taken: Sequence[Taken], scrub: Scrub) -> list[Dropped | Fil
     """Return the contents of the first of these files, at least one; None for a missing file. Blocks on disk."""
     found = contents.read(away, [f"{one.ticket.name}/{one.inner}" for one in taken], most=MAX_BYTES)
     return [Dropped(raw, redaction.scrub_file(raw, scrub), scrub) if isinstance(raw, bytes) else raw for raw in found]
+
+
+def read_one(away: Path, taken: Taken, most: int) -> bytes | None:
+    """Return the content of a file; None if it is missing. Blocks on disk. Raises FileRefused, OSError."""
+    [found] = contents.read(away, [f"{taken.ticket.name}/{taken.inner}"], most=most)
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def remove(away: Path, taken: Iterable[Taken]) -> None:

@@ -14,6 +14,7 @@ from kheish.domain.references import Place
 from kheish.errors import EvidenceUnresolved, Fault
 from kheish.state.state import State
 from kheish.store.edits.problems import nearest
+from kheish.texts import is_blank
 
 _PRIVATE = (".git", ".kheish", "secrets")
 
@@ -44,7 +45,7 @@ def _facts(state: State, one: EvidenceRef) -> dict[str, Any]:
         hint = f"did you mean {near!r}?" if near else f"there is {', '.join(EVIDENCE_KINDS)}."
         raise references.unresolved(f"There is no evidence of the kind {one.kind!r}; {hint}")
     if one.kind == "attestation":
-        if not one.id.strip():
+        if is_blank(one.id):
             raise references.unresolved("An attestation needs the name of the person who attests.")
         return {}
     ref = one.id.rpartition("/")[2] if one.kind == "output" else one.id

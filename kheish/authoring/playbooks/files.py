@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,7 @@ from pydantic import BaseModel
 from kheish import ids
 from kheish.authoring.sources import Source
 from kheish.domain.definitions import KINDS
-from kheish.domain.playbooks import checks as playbook_checks
-from kheish.domain.playbooks import digest as playbook_digest
+from kheish.domain.playbooks import checks as playbook_checks, digest as playbook_digest
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.store import door, names
 from kheish.store.edits import definitions as reading
@@ -32,15 +31,26 @@ if TYPE_CHECKING:
 KIND = KINDS["playbooks"]
 FOLDER = f"{KIND.name}/"
 MANIFEST = KIND.suffix.removeprefix("/")
+_SPELLINGS = frozenset({MANIFEST, "playbook.yml", "playbook.json"})
 
 
 @cache
 def tool_names() -> frozenset[str]:
     """Return the names of the built-in tools."""
+    from kheish.runtime.mcp.tools import Common
     from kheish.runtime.tools import registry
     from kheish.runtime.tools.shell import SandboxSettings
 
-    return frozenset(registry.builtin(lambda: SandboxSettings(mode="off", available=False)))
+    builtin = registry.builtin(lambda: SandboxSettings(mode="off", available=False))
+    return frozenset((*builtin, *(tool.name for tool in Common().make())))
+
+
+def known_tools() -> frozenset[str]:
+    """Return the names of all tools that a manifest may name: the built-in ones, and those of packages."""
+    from kheish.runtime.tools.installed import packages
+
+    own = packages.tools_of(packages.loaded())
+    return tool_names() | own.keys() if own else tool_names()
 
 
 def judged(parsed: Parsed[Any], model: type[BaseModel]) -> Parsed[Any]:
@@ -52,7 +62,7 @@ def judged(parsed: Parsed[Any], model: type[BaseModel]) -> Parsed[Any]:
         parsed.at(
             one.keys, one.message, code=one.code, severity=one.severity, suggestion=one.suggestion, key=one.at_key
         )
-        for one in playbook_checks.check(parsed.data, tools=tool_names())
+        for one in playbook_checks.check(parsed.data, tools=known_tools())
     ]
     problems = [*parsed.problems, *(one for one in further if (one.pointer, one.code) not in known)]
     problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
@@ -88,8 +98,9 @@ def beside(manifest: str, paths: Iterable[str]) -> list[str]:
     return [path for path in paths if path.startswith(folder) and path != manifest]
 
 
-def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
-    """Yield the problems of the place of a file under `playbooks/`: each Playbook is a folder, named after its id."""
+def named_wrong(path: str, has: Callable[[str], bool]) -> Iterator[Problem]:
+    """Yield the problems of the place of a file under `playbooks/`: each Playbook is a folder, named after its id.
+    `has` returns whether a file exists."""
     rest = path.removeprefix(FOLDER)
     id, slash, name = rest.partition("/")
     if not slash:
@@ -97,7 +108,13 @@ def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
         near = f"{stem}/{MANIFEST}" if id.endswith((".yaml", ".yml")) and ids.is_slug(stem) else None
         message = f"a Playbook is a folder: {FOLDER}<id>/{MANIFEST}"
         yield Problem(path, None, None, "error", "bad_name", message, near)
-    elif name in (MANIFEST.removesuffix("yaml") + "yml", "playbook.json") and f"{FOLDER}{id}/{MANIFEST}" not in sources:
+    elif name != MANIFEST and has(f"{FOLDER}{id}/{MANIFEST}"):
+        return
+    elif "/" in name and name.endswith(f"/{MANIFEST}"):
+        near = f"{FOLDER}{path.split('/')[-2]}"
+        message = f"the Playbook is not read: it lies in a sub-folder; move its folder to {near}"
+        yield Problem(path, None, None, "error", "bad_name", message, near)
+    elif name.lower() in _SPELLINGS and name != MANIFEST:
         message = f"files of this name are not read; name it {MANIFEST}"
         yield Problem(path, None, None, "error", "bad_name", message, MANIFEST)
     elif name == MANIFEST and not ids.is_slug(id):

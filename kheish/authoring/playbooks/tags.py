@@ -20,8 +20,7 @@ from kheish.authoring.playbooks.refused import RefusedTags
 from kheish.authoring.problems import Problems
 from kheish.domain import events
 from kheish.domain.events.playbooks import RELEASES
-from kheish.domain.playbooks import digest as playbook_digest
-from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks import digest as playbook_digest, versions as playbooks
 from kheish.domain.playbooks.versions import TAG_PREFIX, Released, Version
 from kheish.errors import Invalid, KheishError, NotFound, VersionTampered
 from kheish.state import pins

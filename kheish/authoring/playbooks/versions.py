@@ -8,15 +8,13 @@ from typing import Any
 
 from kheish import ids
 from kheish.authoring.adopting import Adopting
-from kheish.authoring.playbooks import evidence as release_evidence
-from kheish.authoring.playbooks import files as playbook_files
+from kheish.authoring.playbooks import evidence as release_evidence, files as playbook_files
 from kheish.authoring.playbooks.files import KIND, MANIFEST
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.domain import events
 from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import RELEASES, EvidenceRef, ReleaseState
-from kheish.domain.playbooks import digest as playbook_digest
-from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks import digest as playbook_digest, versions as playbooks
 from kheish.domain.playbooks.versions import Released, Version
 from kheish.errors import DraftNotCommitted, Unavailable, VersionExists
 from kheish.state import pins, streams

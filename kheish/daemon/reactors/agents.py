@@ -16,8 +16,7 @@ from kheish import ids
 from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.spawning import spawn
 from kheish.domain import events, runs
-from kheish.domain.agents import agent as agents
-from kheish.domain.agents import ending, fleet, standing
+from kheish.domain.agents import agent as agents, ending, fleet, standing
 from kheish.domain.agents.agent import Agent
 from kheish.domain.events.agents import Worktree
 from kheish.domain.runs import Run
@@ -99,8 +98,10 @@ class Agents(Reactor):
                 log.warning("the agent %s cannot continue: %s", doc["agent_id"], error.detail)
 
     async def _list_orphans(self) -> None:
-        """Log the worktrees that no agent has: a daemon was killed between a worktree and its agent. None is
-        removed."""
+        """Log the worktrees that no agent has: a daemon was killed between a worktree and its agent. None is removed,
+        except for folders whose removal was cut off."""
+        if self._trees is not None:
+            await asyncio.to_thread(self._trees.sweep)
         for name in await asyncio.to_thread(self._trees.listed) if self._trees is not None else ():
             if await asyncio.to_thread(self._state.index.thing, "agent", name) is None:
                 log.warning("the worktree %s has no agent; see `kheish agents worktrees`", name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 
+from kheish.errors import StoreFailed
 from kheish.state.encoding import Recorded
+
+log = logging.getLogger(__name__)
 
 
 class Reactor:
@@ -24,3 +28,39 @@ class Reactor:
 
     async def close(self) -> None:
         """Stop, and wait for work in progress."""
+
+
+class Guard:
+    """Keeps a fault of one reactor from stopping the daemon and the other reactors: the fault is logged, and
+    `report(message)` is called for it. StoreFailed passes, since the daemon ends then."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+
+    async def awaiting(self, reactor: Reactor, work: Awaitable[None]) -> None:
+        """Await `start` or `tick` of a reactor. Raises StoreFailed."""
+        try:
+            await work
+        except StoreFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback in `_failed`
+            self._failed(reactor, error)
+
+    def hearing(self, reactor: Reactor) -> Callable[[Sequence[Recorded]], None]:
+        """Return `heard` of a reactor as a listener that does not fail."""
+
+        def heard(batch: Sequence[Recorded]) -> None:
+            try:
+                reactor.heard(batch)
+            except Exception as error:  # noqa: BLE001 - logged with its traceback in `_failed`
+                self._failed(reactor, error)
+
+        return heard
+
+    def _failed(self, reactor: Reactor, error: Exception) -> None:
+        name = type(reactor).__name__
+        log.exception("reactor %s", name, exc_info=error)
+        self._report(
+            f"A part of the daemon ({name}) failed: {type(error).__name__}: {error}. This is a fault of Kheish; please "
+            "report it with the log. Restart the daemon to let this part take up all of its work again."
+        )

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.spawning import spawn
 from kheish.domain import events
-from kheish.domain.flows import advance as flow_driving
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import advance as flow_driving, status as flow_status
 from kheish.domain.flows.flow import Flow
 from kheish.domain.flows.status import LIVE, FlowStatus
 from kheish.errors import Damaged, InsufficientStorage, NotFound, StoreFailed

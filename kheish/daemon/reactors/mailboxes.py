@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from kheish import ids
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events
-from kheish.domain.mailboxes import delivery, letters
+from kheish.domain.mailboxes import delivery, letters, recipients
 from kheish.domain.mailboxes.message import UNTOLD, Message, mailbox
 from kheish.errors import Damaged, InsufficientStorage, NotFound, StoreFailed, Unavailable
 from kheish.state import pins
@@ -132,20 +132,7 @@ class Mailboxes(Reactor):
             page = await asyncio.to_thread(self._state.index.things, "message", limit=_PAGE, statuses=(UNTOLD,))
             for doc in page.items:
                 key = f"{doc['session_id']}/{doc['message_id']}"
-                await self._tell_sender(doc["session_id"], key, doc["from_session"])
+                await recipients.tell_sender(self._state, doc["session_id"], key, doc["from_session"])
             is_left = page.next_cursor is not None
         finally:
             self._has_untold |= is_left
-
-    async def _tell_sender(self, session_id: str, key: str, sender: str) -> None:
-        async with contextlib.AsyncExitStack() as used:
-            try:
-                await used.enter_async_context(self._state.using(session_id))
-            except (NotFound, Damaged):
-                return
-            try:
-                await used.enter_async_context(self._state.using(sender))
-            except (NotFound, Damaged):
-                sender = ""  # it is gone: there is none to tell
-            with contextlib.suppress(StoreFailed):
-                letters.tell_sender(self._state, key, sender or None)

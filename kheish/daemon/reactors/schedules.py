@@ -15,7 +15,7 @@ from typing import Any
 
 from kheish import ids
 from kheish.authoring.problems import Problems
-from kheish.daemon.firing import PASSING, Firing
+from kheish.daemon.firing.firing import PASSING, Firing
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events, runs
 from kheish.domain.events import Entry
@@ -30,7 +30,9 @@ from kheish.state.state import State
 log = logging.getLogger(__name__)
 
 _PAGE = 200
-_AT_ONCE = 16  # schedules that act at a time
+# Each act waits a few times for threads, and so for turns of a loop that also drives the runs which it starts. With 16
+# at a time, 1,000 schedules due in one second took 23 s to be claimed; with 512, 6 s.
+_AT_ONCE = 512  # schedules that act at a time
 _LATE = 10.0  # seconds after which an occurrence counts as missed, so that several of them are spread
 _AGAIN = 10.0  # seconds after an unforeseen failure
 _SOON = 2.0  # times within this get a timer; the tick finds later ones
@@ -115,7 +117,7 @@ class Schedules(Reactor):
             is_same = doc is not None and found is not None and doc["digest"] == found.digest
             if is_same and doc is not None and found is not None and doc["timezone"] == found.value.zone:
                 self._arm(id, doc["next"])
-                self._report(id, doc["blocked"], doc["behind"], doc["is_paused"], doc["pause_reason"])
+                self._report(id, doc["blocked"], doc.get("skip_reason"), doc["is_paused"], doc["pause_reason"])
             else:
                 await self._guard(id, self._apply(id, "person"))
         for wake in await self._all("wake", ("pending",)):
@@ -167,6 +169,8 @@ class Schedules(Reactor):
         match event:
             case events.DefinitionChanged(definition="schedules", id=id) if self._is_ready:
                 self._spawn(("apply", id, entry.actor))
+            case events.FireDispatched(message_id=str()):
+                pass  # its end is in the same group
             case events.FireDispatched(schedule_id=id, planned=planned, run_id=run_id, flow_id=flow_id):
                 self._started[run_id or flow_id or ""] = (id, planned)
             case events.FireDelayed(schedule_id=id, planned=planned, until=until):
@@ -208,12 +212,14 @@ class Schedules(Reactor):
         schedule = part.tables[Schedule].get(event.schedule_id) if part is not None else None
         if schedule is None:
             return
-        self._report(event.schedule_id, schedule.blocked, schedule.behind, schedule.is_paused, schedule.pause_reason)
+        why = schedule.skip_reason
+        self._report(event.schedule_id, schedule.blocked, why, schedule.is_paused, schedule.pause_reason)
 
-    def _report(self, id: str, blocked: int, behind: str | None, is_paused: bool, reason: str | None) -> None:
+    def _report(self, id: str, blocked: int, skipped: str | None, is_paused: bool, reason: str | None) -> None:
         path = f"schedules/{id}.yaml"
         if blocked >= BLOCKED_AFTER:
-            text = f"{blocked} occurrences in a row were skipped, since {behind} waits for a person: answer it"
+            why = (skipped or "the previous run waits for a person").removeprefix("overlap: ")
+            text = f"{blocked} occurrences in a row were skipped, since {why}: answer it"
             self._problems.add(BLOCKED, path, text, severity="warning")
         else:
             self._problems.clear(BLOCKED, path)
@@ -306,6 +312,10 @@ class Schedules(Reactor):
             log.warning("schedule %s: %s", id, error)
             if key is not None and key[0] in ("occur", "wake", "retry", "settle", "follow"):
                 self._set(key, self._state.clock() + _AGAIN)
+        except Exception as error:  # a fault of ours: one schedule does not stop the daemon or the others
+            log.exception("schedule %s", id)
+            name = f"{type(error).__name__}: {error}"
+            self._problems.add("internal", f"schedules/{id}.yaml", f"it does not fire, by a fault of Kheish ({name})")
 
     async def _occur(self, id: str) -> None:
         schedule = await self._firing.occur(id)

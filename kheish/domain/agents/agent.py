@@ -13,14 +13,13 @@ from kheish.domain import events, spent
 from kheish.domain.agents import standing
 from kheish.domain.events import Entry, RunError, Text, changed, frozen
 from kheish.domain.events.agents import Worktree
+from kheish.domain.goals import goal as goals
 from kheish.domain.mailboxes.message import Mailbox
-from kheish.domain.runs import FOLDED as RUN_EVENTS
-from kheish.domain.runs import Run
+from kheish.domain.runs import FOLDED as RUN_EVENTS, Run
 from kheish.domain.schedules import wakes
 from kheish.domain.sessions.session import CREATED, Session
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent
-from kheish.domain.tasks.task import Task
 from kheish.state.noun import Noun, Tables, always
 
 if TYPE_CHECKING:
@@ -114,6 +113,7 @@ class Agent:
     runs: frozenset[str] = frozenset()  # its runs that have not ended
     tasks: tuple[str, ...] = ()  # commands that ended since its answer
     mailbox_pending: int = 0
+    unattended: bool = False  # no person attends its newest run
 
     @property
     def is_child(self) -> bool:
@@ -135,7 +135,8 @@ _OWN = frozenset({
 })  # fmt: skip
 _MAIL = frozenset({events.MessagePosted, events.MessageDelivered, events.MessageDied, events.MessageAcked})
 FOLDED = frozenset({
-    *CREATED, *_RUNS, *_OWN, *_MAIL, *wakes.FOLDED, events.TaskCreated, events.TaskEnded, events.SessionEnded,
+    *CREATED, *_RUNS, *_OWN, *_MAIL, *wakes.FOLDED, *goals.DECISIONS, events.TaskCreated, events.TaskEnded,
+    events.SessionEnded,
 })  # fmt: skip
 assert frozenset(RUN_EVENTS) >= _RUNS
 
@@ -147,9 +148,7 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     session: Session = tables[Session][entry.session]
     old = table.get(session.agent_id) or root(session)
     agent = changed(old, n=entry.n, **_fold_change(old, entry, tables))
-    box = tables[Mailbox].get(entry.session)
-    standings = standing.derived(agent, session, tables[Run], tables[Task], tables[wakes.Wake], box)
-    agent = changed(agent, **standings)
+    agent = changed(agent, **standing.derived(agent, session, tables, tables[Mailbox].get(entry.session)))
     if agent.agent_id in table and agent == changed(old, n=entry.n):
         return ()  # most steps of a run change nothing here, and so cost the index nothing
     table[agent.agent_id] = agent
@@ -167,8 +166,9 @@ def root(session: Session) -> Agent:
 def _fold_change(old: Agent, entry: Entry, tables: Tables) -> dict[str, Any]:
     """Return the fields that an entry changes, so that an agent is copied once per entry."""
     match entry.event:
-        case events.RunSubmitted():
-            return {"runs": old.runs | {entry.run}, "result": None, "settled_at": None, "worktree_state": None}
+        case events.RunSubmitted(settings=settings):
+            return {"runs": old.runs | {entry.run}, "result": None, "settled_at": None, "worktree_state": None,
+                    "unattended": settings.unattended == "deny"}  # fmt: skip
         case events.RunCompleted() | events.RunFailed() | events.RunCancelled() | events.RunInterrupted() as event:
             return _fold_answer(old, tables[Run].get(entry.run or ""), event)
         case events.TaskEnded(task_id=id, ending=ending) if old.is_child and not old.runs and ending is not None:
@@ -303,7 +303,7 @@ class AgentView(View):
     """The agent file that it was made from."""
     status: standing.Status
     waiting_on: standing.WaitingOn | None
-    """The first thing that holds it, while it waits."""
+    """The first thing that holds it while it waits, or that it expects while it is idle (`task`, `agent`, `timer`)."""
     depth: int
     retention: str
     """`retain`, or `close_on_settle`."""

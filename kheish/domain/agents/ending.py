@@ -14,8 +14,7 @@ from kheish.domain.events import Draft, RunError, Text
 from kheish.domain.mailboxes import letters
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
-from kheish.domain.tasks import task as tasks
-from kheish.domain.tasks import verbs as task_verbs
+from kheish.domain.tasks import task as tasks, verbs as task_verbs
 from kheish.errors import AgentStateConflict
 
 if TYPE_CHECKING:

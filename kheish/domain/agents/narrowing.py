@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Scope, ToolPolicy, frozen
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
+from kheish.domain.skills import restricting
 from kheish.errors import Fault
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ class Rights:
     workspace: str
     tokens: int | None = None
     cost_usd: float | None = None
+    quotas: Mapping[str, int] = field(default_factory=dict)
+
+
+def _denied_by_skills(state: State, run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the rules by which the skills of a run deny calls, as session settings have rules."""
+    for _, rules in restricting.denials(state, run):
+        yield from (rule.model_dump(mode="json", exclude_unset=True) for rule in rules)
 
 
 def rights(state: State, agent: Agent, run: Run | None) -> Rights:
@@ -54,20 +63,33 @@ def rights(state: State, agent: Agent, run: Run | None) -> Rights:
             workspace=settings["workspace"] or "",
             tokens=budget.get("tokens"),
             cost_usd=budget.get("cost_usd"),
+            quotas=_quotas(settings, settings["persona"]),
         )
     frozen_ = run.settings
     return Rights(
         mode=run.mode,
         persona=frozen_.persona,
-        rules=rules,
+        rules=(*rules, *_denied_by_skills(state, run)),
         capability=frozen_.capability_scope,
         credential=frozen_.credential_scope,
-        policies=frozen_.tool_policies,
+        policies=(*frozen_.tool_policies, *restricting.policies(state, run)),
         route=f"{frozen_.route}/{frozen_.model}" if frozen_.model else frozen_.route,
         workspace=frozen_.workspace,
         tokens=_least(frozen_.limits.tokens, budget.get("tokens")),
         cost_usd=_least(frozen_.limits.cost_usd, budget.get("cost_usd")),
+        quotas=_quotas(settings, frozen_.persona),
     )
+
+
+def _quotas(settings: Mapping[str, Any], persona: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return the quotas that a persona sets, and those that the agents above handed down: the narrowest of each."""
+    return narrowest((settings.get("inherited") or {}).get("quotas") or {}, (persona or {}).get("quotas") or {})
+
+
+def narrowest(*quotas: Mapping[str, int]) -> dict[str, int]:
+    """Return the least of each quota."""
+    names = {name for one in quotas for name in one}
+    return {name: _least(*(one.get(name) for one in quotas)) for name in sorted(names)}
 
 
 def _least(*limits: Any) -> Any:
@@ -140,11 +162,12 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 def handed_down(rights: Rights, *narrower: Scope) -> dict[str, Any]:
-    """Return the scopes that a child keeps whatever becomes of its settings (`sessions.SETTINGS`, inherited)."""
+    """Return what a child keeps whatever becomes of its settings (`sessions.SETTINGS`, inherited): scopes, quotas."""
     return {
         "capability": [_written(one) for one in scopes.intersection(rights.capability, narrower)],
         "credential": [_written(one) for one in rights.credential],
         "tool_policies": [_written(one) for one in rights.policies],
+        "quotas": dict(rights.quotas),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, intake, keys, personas
+from kheish.domain import events, intake, keys, personas, routes
 from kheish.domain.agents import fleet, narrowing
 from kheish.domain.agents.agent import Agent
 from kheish.domain.agents.narrowing import Rights
@@ -54,6 +54,7 @@ class Spawn:
     request_id: str | None = None
     key: Key | None = None
     allow_bypass: bool = False
+    skills: tuple[str, ...] = ()  # those that its run begins with
 
 
 @frozen
@@ -87,7 +88,7 @@ def plan(state: State, parent: Agent, run: Run | None, wanted: Spawn) -> Child:
         **SETTINGS,
         "title": wanted.name,
         "workspace": wanted.workspace or rights.workspace,
-        "route": wanted.route or (file.route if file else None) or rights.route,
+        "route": _route(state, rights, wanted),
         "permission_mode": narrowing.narrowest_mode(
             rights.mode, wanted.permission_mode, file.permission_mode if file else None
         ),
@@ -97,6 +98,7 @@ def plan(state: State, parent: Agent, run: Run | None, wanted: Spawn) -> Child:
         "budget": _budget(wanted, file),
         "capability_scope": wanted.capability_scope,
         "credential_scope": wanted.credential_scope,
+        "project": _project(state, parent, run),
         "inherited": narrowing.handed_down(rights, *_tool_scopes(wanted, file)),
     }
     return Child(
@@ -109,6 +111,11 @@ def plan(state: State, parent: Agent, run: Run | None, wanted: Spawn) -> Child:
         isolation=wanted.isolation or (file.isolation if file else None) or "shared",
         route=settings["route"],
     )
+
+
+def _project(state: State, parent: Agent, run: Run | None) -> str | None:
+    """Return the project that the parent works for: its children work for the same."""
+    return run.project if run is not None else intake.project_of(state, state.get(Session, parent.session_id))
 
 
 def check_width(state: State, rights: Rights, wanted: Spawn) -> None:
@@ -168,23 +175,47 @@ def quotas(state: State, parent: Agent, run: Run | None) -> list[Fault]:
 
 
 def counted(state: State, parent: Agent, run: Run | None) -> list[tuple[str, int, int | None, str]]:
-    """Return each quota: its name, what is used of it, the most, and the words for what is counted."""
-    limits, whole = state.definitions.config.agents, fleet.of(state)
+    """Return each quota: its name, what is used of it, the most, and the words for what is counted.
+
+    The most is that of kheish.yaml, or a narrower one of the agent's persona, of an agent above, or of its project.
+    """
+    limits: dict[str, int] = state.definitions.config.agents.model_dump()
+    if parent.session_id:
+        project = state.definitions.by_kind["projects"].get(_project(state, parent, run) or "")
+        own = project.value.agents.narrower if project is not None else {}
+        limits = narrowing.narrowest(limits, narrowing.rights(state, parent, run).quotas, own)
+    whole = fleet.of(state)
     return [
-        ("depth", parent.depth, limits.depth, "levels are above a child"),
-        ("live_per_parent", len(parent.live), limits.live_per_parent, "children of the agent are live"),
-        ("live_per_root", whole.per_root[parent.root], limits.live_per_root, "agents of the tree are live"),
-        ("spawns_per_run", run.spawned if run is not None else 0, limits.spawns_per_run if run is not None else None,
+        ("depth", parent.depth, limits["depth"], "levels are above a child"),
+        ("live_per_parent", len(parent.live), limits["live_per_parent"], "children of the agent are live"),
+        ("live_per_root", whole.per_root[parent.root], limits["live_per_root"], "agents of the tree are live"),
+        ("spawns_per_run", run.spawned if run is not None else 0, limits["spawns_per_run"] if run is not None else None,
          "were spawned by the run"),
-        ("live", len(whole.live), limits.live, "children are live in the daemon"),
-        ("spawns_per_minute", whole.in_a_minute(state.clock()), limits.spawns_per_minute,
+        ("live", len(whole.live), limits["live"], "children are live in the daemon"),
+        ("spawns_per_minute", whole.in_a_minute(state.clock()), limits["spawns_per_minute"],
          "were spawned in the last minute"),
     ]  # fmt: skip
+
+
+def _route(state: State, rights: Rights, wanted: Spawn) -> str | None:
+    """Return the selector of the child's route, with its model, so that its later runs have it, too.
+
+    The request's route comes before the agent file's route and model, and those before the parent's.
+    """
+    file = wanted.file if wanted.route is None else None
+    selector = wanted.route or (file.route if file else None) or rights.route
+    model = wanted.model or (file.model if file else None)
+    if model is None:
+        return selector
+    known = state.definitions
+    return f"{routes.choose(selector, known.config.default_route, known.routes)[0]}/{model}"
 
 
 def _persona(rights: Rights, wanted: Spawn) -> dict[str, Any] | None:
     """Return the snapshot of the child's persona: its agent file, else its parent's, with its instructions."""
     base = wanted.snapshot or rights.persona
+    if base is not None:
+        base = {**base, "skills": _skills(rights.persona or {}, base)}
     if wanted.instructions is None:
         return base
     text = wanted.instructions["text"]
@@ -194,8 +225,16 @@ def _persona(rights: Rights, wanted: Spawn) -> dict[str, Any] | None:
     return {**base, "body": f"{base['body']}\n\n{text}" if is_added else text}
 
 
+def _skills(above: Mapping[str, Any], persona: Mapping[str, Any]) -> list[str] | None:
+    """Return the skills that both the parent's persona and the child's leave; None: all."""
+    of_parent, own = above.get("skills"), persona.get("skills")
+    if of_parent is None or own is None:
+        return of_parent if own is None else own
+    return [name for name in own if name in of_parent]
+
+
 def _budget(wanted: Spawn, file: personas.Persona | None) -> dict[str, Any] | None:
-    limits = file.limits.model_dump(exclude_none=True) if file is not None and file.limits is not None else {}
+    limits = file.limits.budget if file is not None and file.limits is not None else {}
     return narrowest(limits, wanted.budget or {}) or None
 
 
@@ -223,7 +262,7 @@ def drafts(
         session_id=child.session_id, path=path, agent_id=child.agent_id, created_at="", made=0, settings=settings
     )
     given = Input(session_id=child.session_id, items=wanted.items, actor=f"agent:{parent.agent_id}", source="agent",
-                  route=settings["route"], model=wanted.model, generation=wanted.generation,
+                  route=settings["route"], generation=wanted.generation, skills=wanted.skills,
                   unattended=child.run.settings.unattended if child.run is not None else "ask")  # fmt: skip
     run_id, submitted = intake.draft(state, session, given)
     created = opening or events.SessionCreated(path=path, agent_id=child.agent_id, settings=settings)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from kheish.domain.runs import lifecycle
+from kheish.domain.goals.goal import Goal
+from kheish.domain.runs import Run, lifecycle
+from kheish.domain.schedules.wakes import Wake
+from kheish.domain.tasks.task import Task
 
 if TYPE_CHECKING:
     from kheish.domain.agents.agent import Agent
     from kheish.domain.mailboxes.message import Mailbox
-    from kheish.domain.runs import Run
-    from kheish.domain.schedules.wakes import Wake
     from kheish.domain.sessions.session import Session
-    from kheish.domain.tasks.task import Task
+    from kheish.state.noun import Tables
 
 Status = Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
 WaitingOn = Literal["task", "agent", "timer", "approval", "question", "message", "worker"]
@@ -38,6 +39,8 @@ _HELD: Mapping[lifecycle.Status, WaitingOn] = {
     lifecycle.Status.WAITING_FOR_QUESTION: "question",
     lifecycle.Status.WAITING_FOR_AGENT: "agent",
 }
+#: the first of these that holds is what an agent waits on
+ORDER: tuple[WaitingOn, ...] = get_args(WaitingOn)
 #: what an open thing of an agent that has answered is called
 _KINDS: Mapping[str, WaitingOn] = {"task": "task", "agent": "agent", "timer": "timer", "message": "message"}
 
@@ -54,17 +57,23 @@ STANDINGS: tuple[tuple[Status | None, Callable[[Facts], bool]], ...] = (
 )
 
 
-def derived(
-    agent: Agent,
-    session: Session,
-    runs: Mapping[str, Run],
-    tasks: Mapping[str, Task],
-    wakes: Mapping[str, Wake],
-    box: Mailbox | None,
-) -> dict[str, Any]:
-    """Return the fields of an agent that follow from its session, runs, commands, children, wakes and mailbox."""
+def derived(agent: Agent, session: Session, tables: Tables, box: Mailbox | None) -> dict[str, Any]:
+    """Return the fields of an agent that follow from its session, runs, commands, children, wakes, mailbox and
+    goal."""
+    runs, tasks, wakes = tables[Run], tables[Task], tables[Wake]
+    goal = tables[Goal].get(agent.session_id)
     run = _holder(agent, session, runs)
-    unfinished = tuple(open_things(agent, tasks, wakes, box)) if run is None and agent.is_child else ()
+    unfinished: tuple[dict[str, str], ...] = ()
+    if run is not None:
+        kinds = {_HELD[one.status] for id in agent.runs if (one := runs.get(id)) is not None and one.status in _HELD}
+    elif agent.is_child:
+        unfinished = tuple(open_things(agent, tasks, wakes, box))
+        kinds = {_KINDS[thing["kind"]] for thing in unfinished}
+    else:
+        first = next(open_things(agent, tasks, wakes, box), None)
+        kinds = {_KINDS[first["kind"]]} if first is not None else set()
+        if goal is not None and goal.is_resting:
+            kinds.add("timer")
     facts = (agent, run.status if run is not None else None)
     status = next(status for status, holds in STANDINGS if holds(facts))
     if status is None:
@@ -72,7 +81,7 @@ def derived(
         status = agent.result.status
     return {
         "status": status,
-        "waiting_on": _waiting_on(status, run, unfinished),
+        "waiting_on": _waiting_on(status, kinds),
         "unfinished": unfinished,
         "mailbox_pending": len(box.pending) if box is not None else 0,
     }
@@ -105,12 +114,11 @@ def open_things(
         yield {"kind": "message", "id": key.rpartition("/")[2], "title": "a message that it has not read"}
 
 
-def _waiting_on(status: Status, run: Run | None, unfinished: tuple[dict[str, str], ...]) -> WaitingOn | None:
-    if status != "waiting":
+def _waiting_on(status: Status, kinds: Set[WaitingOn]) -> WaitingOn | None:
+    """Return the first thing that holds an agent that waits, or that an idle agent without a parent expects."""
+    if status not in ("waiting", "idle"):
         return None
-    if run is not None:
-        return _HELD[run.status]
-    return _KINDS[unfinished[0]["kind"]] if unfinished else None
+    return next((kind for kind in ORDER if kind in kinds), None)
 
 
 def is_due(agent: Agent) -> bool:

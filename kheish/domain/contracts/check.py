@@ -1,9 +1,10 @@
 """Contracts: JSON Schema for the input and output of runs; every error has its path.
 
 Schemas come from callers, texts from models. Nothing is fetched: a `$ref` must stay inside the schema. A pattern with a
-nested repetition is refused, because Python's `re` can take exponential time on it. Small schemas without patterns are
-checked in process, within a number of steps. All others run in a child process with a deadline, since even `.*.*.*x$`
-takes hours over a long text. So the functions here block: call them in a thread.
+nested repetition is refused, because Python's `re` can take exponential time on it. Small schemas are checked in
+process, within a number of steps, if they have no patterns, or only cheap ones and a short value. All others run in a
+child process with a deadline, since even `.*.*.*x$` takes hours over a long text. So the functions here block: call
+them in a thread.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from itertools import islice
 from re import _parser as parser  # type: ignore[attr-defined]  # the parser of re.compile; it has no public name
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain.contracts import dialects
-from kheish.domain.contracts import steps as schema_steps
+from kheish.domain.contracts import dialects, patterns, steps as schema_steps
 from kheish.errors import Fault
 from kheish.jobs import confined
 
@@ -37,6 +37,8 @@ _MAX_MESSAGE = 300
 #: bytes of a schema, and characters of a value as JSON, up to which they are checked in process
 _SMALL_SCHEMA, _SMALL_VALUE = 2048, 16 * 1024
 _SMALL_STEPS = 4000
+#: characters of a value as JSON up to which cheap patterns are matched in process
+_SHORT_VALUE = 128
 _SECONDS = 10.0
 _POOL = confined.Pool("contracts")
 _FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
@@ -86,10 +88,17 @@ def faults(schema: Schema, value: Any) -> list[Fault]:
         document = json.dumps(value)
     except RecursionError:
         return [Fault("", "the value is nested too deep")]
-    if '"pattern' not in text and len(text) <= _SMALL_SCHEMA and len(document) <= _SMALL_VALUE:
+    if _is_small(schema, text, document):
         with contextlib.suppress(schema_steps.TooManySteps):
             return [Fault(*one) for one in judge(text, document, _SMALL_STEPS)]
     return _confined(judge, text, document, schema_steps.MOST)
+
+
+def _is_small(schema: Schema, text: str, document: str) -> bool:
+    """Return whether a value is checked in process; schema and value are given as JSON, too."""
+    if len(text) > _SMALL_SCHEMA or len(document) > _SMALL_VALUE:
+        return False
+    return '"pattern' not in text or (len(document) <= _SHORT_VALUE and patterns.are_cheap(schema))
 
 
 def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> list[Fault]:

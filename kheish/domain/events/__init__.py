@@ -13,29 +13,41 @@ from functools import cache
 from typing import Any
 
 from kheish.domain.events.agents import *
+from kheish.domain.events.assets import *
 from kheish.domain.events.auth import *
+from kheish.domain.events.channels import *
+from kheish.domain.events.connectors import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
 from kheish.domain.events.goals import *
+from kheish.domain.events.hooks import *
 from kheish.domain.events.mailboxes import *
+from kheish.domain.events.mcp import *
 from kheish.domain.events.memory import *
 from kheish.domain.events.models import *
+from kheish.domain.events.observations import *
+from kheish.domain.events.outputs import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
+from kheish.domain.events.projects import *
 from kheish.domain.events.runs import *
 from kheish.domain.events.schedules import *
+from kheish.domain.events.skills import *
 from kheish.domain.events.tasks import *
 from kheish.domain.events.tools import *
+from kheish.domain.events.trust import *
 from kheish.state import event
-from kheish.state.event import Arguments as Arguments
-from kheish.state.event import Checkpoint as Checkpoint
-from kheish.state.event import Draft as Draft
-from kheish.state.event import Entry as Entry
-from kheish.state.event import Event as Event
-from kheish.state.event import Spilled as Spilled
-from kheish.state.event import Text as Text
-from kheish.state.event import changed as changed
-from kheish.state.event import frozen as frozen
+from kheish.state.event import (
+    Arguments as Arguments,
+    Checkpoint as Checkpoint,
+    Draft as Draft,
+    Entry as Entry,
+    Event as Event,
+    Spilled as Spilled,
+    Text as Text,
+    changed as changed,
+    frozen as frozen,
+)
 
 
 def _subclasses(base: type[Event]) -> list[type[Event]]:

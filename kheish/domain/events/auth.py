@@ -6,7 +6,9 @@ from typing import Literal
 
 from kheish.state.event import Event, frozen
 
-Action = Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
+Action = Literal[
+    "model", "http", "shell", "mcp", "delivery", "secret", "token", "access", "approval", "auth", "hook", "asset"
+]
 Outcome = Literal["begun", "done", "failed", "refused"]
 
 
@@ -63,6 +65,7 @@ class TokenChanged(Event):
     change: Literal["created", "revoked"]
     person: str | None = None
     sessions: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
     expires_at: str | None = None
 
 

@@ -21,6 +21,17 @@ class DefinitionChanged(Event):
 
 
 @frozen
+class DefinitionManaged(Event):
+    """A file belongs to a stack from now on; with `managed_by` null, to none."""
+
+    kind = "definition.managed"
+    stream = "daemon"
+    path: str
+    managed_by: str | None
+    digest: str | None = None  # of the file, as the stack has it
+
+
+@frozen
 class DaemonStarted(Event):
     kind = "daemon.started"
     stream = "daemon"

@@ -102,6 +102,7 @@ class FlowStarted(Event):
     reply_targets: tuple[Any, ...] = ()
     idempotency: Idempotency | None = None
     unattended: Literal["ask", "deny"] = "ask"  # of its runs
+    observation_ids: tuple[str, ...] = ()  # its first phases get them
 
 
 @frozen

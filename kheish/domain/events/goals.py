@@ -38,6 +38,7 @@ class GoalSet(Event):
     completion: tuple[Requirement, ...] = ()
     checks_ask: bool = False  # an agent wrote the requirement: the rules apply to its commands
     budget: GoalBudget = GoalBudget()
+    idempotency: Idempotency | None = None
 
 
 @frozen

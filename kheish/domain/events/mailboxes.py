@@ -60,6 +60,7 @@ class MessagePosted(Event):
     for_run: str | None = None
     expires_at: str | None = None
     posted_at: str | None = None
+    unattended: bool = False  # it results from a run that no person attends
 
 
 @frozen

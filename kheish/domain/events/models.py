@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from kheish.domain.events.memory import MemoryLoaded
 from kheish.domain.events.runs import RunError
+from kheish.domain.events.skills import KeptSkill
 from kheish.domain.shown import View
 from kheish.state.event import Arguments, Event, Text, frozen
 
@@ -109,11 +110,12 @@ class ModelFailed(Event):
 class ContextCompacted(Event):
     kind = "context.compacted"
     checkpointed = True
-    spillable = ("summary",)
+    spillable = ("summary", "skills")
     summary: Text
     covers: int  # the last `seq` that the summary replaces
     usage: Usage = Usage()
     made_by: Literal["model", "daemon"] = "model"  # the daemon truncates if no summary was possible
+    skills: tuple[KeptSkill, ...] = ()  # those that were loaded before, and stay
 
 
 @frozen

@@ -77,6 +77,10 @@ class ApprovalResolved(Event):
     idempotency: Idempotency | None = None
 
 
+#: the purpose of questions of MCP servers
+ELICITATION = "elicitation"
+
+
 @frozen
 class Option(View):
     """A choice."""
@@ -106,7 +110,9 @@ class QuestionAsked(Event):
     question_id: str
     call_id: str
     questions: tuple[QuestionItem, ...]
-    purpose: str = "tool"  # tool | ambiguous: a call that may or may not have happened | goal: how to continue
+    #: tool | ambiguous: a call that may or may not have happened | goal: how to continue | elicitation: what an MCP
+    #: server asks
+    purpose: str = "tool"
     expires_at: str | None = None
     run_id: str | None = None  # the run that it is about, where no run waits for the answer
 

@@ -40,6 +40,7 @@ class SessionForked(SessionCreated):
     segments: int  # files in forked/
     spills: tuple[str, ...] = ()  # payloads that were copied
     tainted_by: str | None = None  # as in the source session at that time
+    asset_ids: tuple[str, ...] = ()  # of the inherited messages
 
 
 @frozen
@@ -62,6 +63,14 @@ class SessionUpdated(Event):
 
 
 @frozen
+class CompactionRequested(Event):
+    """The request of a user to summarise the conversation at the beginning of the next run."""
+
+    kind = "session.compaction_requested"
+    reason: str | None = None
+
+
+@frozen
 class SessionEnded(Event):
     kind = "session.ended"
     headline = "session ended: {session}"
@@ -76,12 +85,13 @@ class RuleAdded(Event):
 
 @frozen
 class Item(View):
-    """A part of the request: text, or a stored asset."""
+    """A part of the request: text, a stored asset, or observations."""
 
     shown_as = "RunItem"
-    type: Literal["text", "asset"] = "text"
+    type: Literal["text", "asset", "observations"] = "text"
     text: Text | None = None
     asset_id: str | None = None
+    observation_ids: tuple[str, ...] = ()
 
 
 @frozen
@@ -160,6 +170,10 @@ class RunSettings:
     unattended: Literal["ask", "deny"] = "ask"  # deny: what would ask a person is denied instead
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
     credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
+    skills: tuple[str, ...] = ()  # the skills that the caller starts
+    project: str | None = None  # the project that its cost counts for
+    reply_targets: tuple[dict[str, Any], ...] = ()  # the targets of its outputs
+    debug: Literal["off", "redacted", "full"] | None = None  # the level of debug capture; None: as its session has it
 
 
 @frozen
@@ -183,6 +197,8 @@ class RunSubmitted(Event):
     idempotency: Idempotency | None = None
     phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
     message_ids: tuple[str, ...] = ()  # the messages of the session's mailbox that this run delivers: it claims them
+    tainted_by: str | None = None  # observations, which are from outside
+    traceparent: str | None = None  # the caller's span (W3C Trace Context)
 
 
 @frozen

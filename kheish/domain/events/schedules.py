@@ -71,13 +71,15 @@ class FireClaimed(_OfSchedule):
 
 @frozen
 class FireDispatched(_OfSchedule):
-    """The start of what a claimed occurrence starts, in one group with the run or the Flow."""
+    """The start of what a claimed occurrence starts, in one group with the run, the Flow, or the channel's message; a
+    message has no session, and the fire is settled with it."""
 
     kind = "fire.dispatched"
     planned: str
-    session_id: str
+    session_id: str | None
     run_id: str | None = None
     flow_id: str | None = None
+    message_id: str | None = None
 
 
 @frozen

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events, intake, runs
 from kheish.domain.events import Draft, Event, Item, PhasePlan, ToolLimits, ToolPolicy
-from kheish.domain.flows import prompt as flow_prompt
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import prompt as flow_prompt, status as flow_status
 from kheish.domain.flows.flow import Flow, Part
 from kheish.domain.flows.start import SHARED, credential_scope
 from kheish.domain.flows.status import ENDED, FINAL, FlowStatus, PhaseStatus
@@ -187,7 +186,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         budget["wall_time"] = min(plan.timeout, budget.get("wall_time", plan.timeout))
     return intake.Input(
         session_id=flow.session_id,
-        items=(Item(text=flow_prompt.task(flow, plan, earlier)),),
+        items=(Item(text=flow_prompt.task(flow, plan, earlier)), *_observations(flow, plan)),
         actor=flow.started_by,
         source="flow",
         kind="flow_phase",
@@ -204,6 +203,13 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         checks_ask=flow.plan.checks_ask,
         unattended=flow.unattended,
     )
+
+
+def _observations(flow: Flow, plan: PhasePlan | None) -> tuple[Item, ...]:
+    """Return the observations that the Flow was started with, for a phase that needs no other."""
+    if not flow.observation_ids or (plan is not None and plan.needs):
+        return ()
+    return (Item(type="observations", observation_ids=flow.observation_ids),)
 
 
 def _acceptance(flow: Flow, plan: PhasePlan | None) -> tuple[Any, ...]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kheish.domain import events, keys
 from kheish.domain.events import Draft, changed, frozen
 from kheish.domain.events.flows import EvidenceKind, WantedEvidence
-from kheish.domain.flows import advance as flow_driving
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import advance as flow_driving, status as flow_status
 from kheish.domain.flows.flow import Evidence, Flow
 from kheish.domain.keys import Key
 from kheish.errors import Fault, Invalid

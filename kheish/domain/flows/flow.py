@@ -11,8 +11,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from kheish.domain import events, runs
-from kheish.domain.approvals import Approval, Decision
-from kheish.domain.approvals import Status as ApprovalStatus
+from kheish.domain.approvals import Approval, Decision, Status as ApprovalStatus
 from kheish.domain.events import Entry, EvidenceKind, Plan, Text, changed, frozen
 from kheish.domain.runs import Output, Run
 from kheish.domain.shown import View
@@ -146,6 +145,7 @@ class Flow:
     reason: str | None = None
     finished_at: str | None = None
     unattended: Literal["ask", "deny"] = "ask"
+    observation_ids: tuple[str, ...] = ()  # what its first phases get
 
     @property
     def is_final(self) -> bool:
@@ -226,6 +226,7 @@ def _started(event: events.FlowStarted, entry: Entry, agent_id: str) -> Flow:
         reply_targets=event.reply_targets,
         started_by=entry.actor,
         unattended=event.unattended,
+        observation_ids=event.observation_ids,
         started_at=entry.at,
         made=entry.n,
         n=entry.n,

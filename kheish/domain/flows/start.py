@@ -22,6 +22,7 @@ from kheish.domain.events import (
 from kheish.domain.flows import inputs as flow_inputs
 from kheish.domain.flows.flow import Flow
 from kheish.domain.keys import Key
+from kheish.domain.outputs import targets
 from kheish.domain.playbooks.manifest import EvidenceItem, Phase, Playbook, Requirement, Role, ToolPolicy
 from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
@@ -63,6 +64,7 @@ class Start:
     reply_targets: tuple[Any, ...] = ()
     key: Key | None = None
     unattended: Literal["ask", "deny"] = "ask"
+    observation_ids: tuple[str, ...] = ()
 
 
 def start(state: State, given: Start, *, beside: Sequence[Draft] = ()) -> Flow | str:
@@ -78,10 +80,7 @@ def start(state: State, given: Start, *, beside: Sequence[Draft] = ()) -> Flow |
         raise InsufficientStorage(state.low_space)
     faults = [
         *_persona_faults(state, given.source.manifest),
-        *(
-            Fault(f"/reply_targets/{number}", "there is no such connector")
-            for number in range(len(given.reply_targets))
-        ),
+        *targets.faults(state.definitions, given.reply_targets, state.slots),
     ]
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
@@ -104,6 +103,7 @@ def start(state: State, given: Start, *, beside: Sequence[Draft] = ()) -> Flow |
         reply_targets=given.reply_targets,
         idempotency=keys.sent(given.key),
         unattended=given.unattended,
+        observation_ids=given.observation_ids,
     )
     state.append(*beside, *making, started.on(session_id, by=given.by))
     return state.get(Flow, given.flow_id)

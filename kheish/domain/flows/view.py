@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from kheish.domain.approvals import Approval
 from kheish.domain.events import Entry, PhasePlan, RunError, Text, WantedEvidence, changed, frozen
-from kheish.domain.flows import flow as flows
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import flow as flows, status as flow_status
 from kheish.domain.flows.flow import Asked, Evidence, Flow, Part, Refused
 from kheish.domain.flows.status import FlowStatus, PhaseStatus
 from kheish.domain.runs import Run

@@ -102,7 +102,8 @@ def _tainted(line: Line) -> str | None:
     data = line["data"]
     if line["kind"] == events.ToolStarted.kind and sessions.taints(data["tool"], data["effect"], data["note"]):
         return str(data["tool"])
-    carries = line["kind"] in (events.SessionForked.kind, events.MessageDelivered.kind)
+    carrying = (events.SessionForked, events.MessageDelivered, events.ChannelTurnTaken)
+    carries = line["kind"] in [one.kind for one in carrying]
     taint: str | None = data.get("tainted_by") if carries else None
     return taint
 
@@ -121,6 +122,13 @@ def write(root: Path, path: str, history: History, session_id: str) -> Conversat
     if conversation is None:
         raise Damaged(f"The history copied to {path}/forked is missing.", path=path)
     return conversation
+
+
+def asset_ids(conversation: Conversation) -> tuple[str, ...]:
+    """Return the assets that the messages of a conversation attach, each once."""
+    items = [item for message in conversation.messages for item in message.items]
+    items += [item for _, waiting in conversation.inputs.values() for item in waiting]
+    return tuple(dict.fromkeys(item.asset_id for item in items if item.asset_id is not None))
 
 
 def create(
@@ -150,6 +158,7 @@ def create(
         segments=len(history.segments),
         spills=history.spills,
         tainted_by=history.tainted_by,
+        asset_ids=asset_ids(conversation),
     )
     state.append(event.on(session_id, by=by))
     state.sessions[session_id].tables[Conversation][session_id] = conversation

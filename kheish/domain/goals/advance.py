@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from kheish import ids
 from kheish.domain import completion, events, intake
 from kheish.domain.events import CONTINUATION, GOAL_QUESTION, Draft, GoalPurpose, Item, Option, QuestionItem
-from kheish.domain.goals import goal as goals
-from kheish.domain.goals import rules, text
+from kheish.domain.goals import goal as goals, rules, text
 from kheish.domain.goals.goal import Goal
 from kheish.domain.sessions.session import Session
 from kheish.errors import InsufficientStorage, KheishError, StoreFailed
@@ -102,6 +101,7 @@ def _input(session: Session, goal: Goal, purpose: GoalPurpose) -> intake.Input:
         completion=tuple(completion.written(one) for one in goal.completion) if purpose == "check" else (),
         checks_ask=goal.checks_ask,
         run_id=ids.new("run"),
+        unattended="deny" if goal.unattended else "ask",
     )
     # An input contract is for callers, and the schemas of the requirement were checked when it was set.
     return replace(given, checked=intake.schemas_key(session, given))

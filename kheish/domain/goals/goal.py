@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ from kheish.domain import completion, events
 from kheish.domain.events import Entry, GoalBudget, GoalPurpose, Requirement, changed, frozen
 from kheish.domain.goals.counting import Usage, charge, charged
 from kheish.domain.runs import Run
+from kheish.domain.runs.run import is_unattended
 from kheish.domain.sessions.session import Session
 from kheish.domain.shown import View
 from kheish.state.noun import Noun, Tables, always
@@ -70,6 +72,12 @@ class Goal:
     question_id: str | None = None  # asks a person how to continue
     note: str | None = None  # what that person answered, for the next run
     completed_at: str | None = None
+    unattended: bool = False  # no person attends the run that set it
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether its next run waits for a time."""
+        return self.status == "active" and (self.wait_until is not None or self.retry_at is not None)
 
     @property
     def limit(self) -> str | None:
@@ -80,9 +88,9 @@ class Goal:
 _CHARGED = (events.ModelResponded, events.ModelFailed, events.ContextCompacted, events.ChildSettled)
 _CLOCK = (events.RunStarted, events.RunResumed, events.RunWaiting)
 _ENDS = (events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunInterrupted)
-FOLDED = (
+#: entries that determine whether, and from when, the next run may begin
+DECISIONS = (
     events.GoalSet,
-    events.GoalUpdated,
     events.GoalPaused,
     events.GoalResumed,
     events.GoalDeclared,
@@ -92,6 +100,10 @@ FOLDED = (
     events.GoalCompleted,
     events.GoalCleared,
     events.QuestionAnswered,
+)
+FOLDED = (
+    *DECISIONS,
+    events.GoalUpdated,
     events.SessionEnded,
     events.ToolStarted,
     *_CHARGED,
@@ -124,7 +136,7 @@ _UNCLAIMED = {"claim": None, "is_confirmed": False}
 def _fold_set(old: Goal | None, event: events.GoalSet, entry: Entry, tables: Tables) -> Goal:
     given: dict[str, Any] = {"objective": event.objective, "completion": event.completion, "budget": event.budget,
                              "checks_ask": event.checks_ask, "set_by": entry.actor, "status": "active",
-                             "n": entry.n}  # fmt: skip
+                             "n": entry.n, "unattended": is_unattended(tables[Run], entry)}  # fmt: skip
     if old is not None and old.goal_id == event.goal_id:
         return changed(old, **given, **_FRESH, **_UNCLAIMED, why=None, next=None, wait_until=None)
     active = tables[Run].get(tables[Session][entry.session or ""].active or "")
@@ -171,9 +183,14 @@ def _fold_declared(old: Goal, event: events.GoalDeclared, run: str | None) -> di
     if event.status == "complete":
         return {"claim": run, "is_confirmed": False, "why": event.why, **_declare(old, run)}
     # The same step once more is no news: a model that repeats itself makes no progress.
-    is_news = event.next != old.next or event.wait_until is not None
+    is_news = _step(event.next) != _step(old.next) or event.wait_until is not None
     said = {"next": event.next, "wait_until": event.wait_until, **_UNCLAIMED}
     return {**said, **(_declare(old, run) if is_news else {})}
+
+
+def _step(text: str | None) -> str:
+    """Return the words of a step: the same with another full stop or capital is the same step."""
+    return " ".join(re.findall(r"\w+", (text or "").casefold())) or (text or "").strip()
 
 
 def _declare(old: Goal, run: str | None) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import completion, events
+from kheish.domain import completion, events, runs
 from kheish.domain.agents import agent as agents
 from kheish.domain.events import CONTINUATION, Draft, GoalBudget, Idempotency, Requirement, changed, frozen
 from kheish.domain.goals.goal import OPEN, Goal, find
-from kheish.domain.runs import Run
+from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import session as sessions
 from kheish.errors import Fault, GoalStateConflict, Invalid, NotFound
+from kheish.texts import is_blank
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -40,7 +41,7 @@ def get(state: State, session_id: str) -> Goal:
     return goal
 
 
-def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str) -> list[Draft]:
+def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str, key: Idempotency | None = None) -> list[Draft]:
     """Return the drafts that set the goal of a loaded session. One that is not complete keeps its id and its usage.
 
     Raises NotFound, SessionEnded, GoalStateConflict, Invalid.
@@ -54,6 +55,7 @@ def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str) -> list[
         objective=_objective(wanted.objective or ""),
         completion=read_completion(wanted.completion or ()),
         budget=wanted.budget or GoalBudget(),
+        idempotency=key,
     )
     return [*withdraw(old, by), event.on(session_id, by=by)]
 
@@ -99,12 +101,16 @@ def change(
 
 
 def pause(state: State, session_id: str, why: str, *, by: str) -> list[Draft]:
-    """Return the draft of a pause; its run that has not ended continues to its end. A paused goal stays as it is.
+    """Return the drafts of a pause. Its run that works continues to its end; one that has not begun is cancelled. A
+    pause with another reason replaces an earlier one, whose question is withdrawn.
 
     Raises NotFound, GoalStateConflict.
     """
     goal = _open(state, session_id)
-    return [] if goal.status == "paused" else [events.GoalPaused(why=why).on(session_id, by=by)]
+    if goal.status == "paused" and goal.why == why:
+        return []
+    _cancel_queued(state, goal, "the goal is paused", by=by)
+    return [*withdraw(goal, by), events.GoalPaused(why=why).on(session_id, by=by)]
 
 
 def resume(state: State, session_id: str, beside: Sequence[Draft] = (), *, by: str) -> list[Draft]:
@@ -126,9 +132,18 @@ def resume(state: State, session_id: str, beside: Sequence[Draft] = (), *, by: s
 
 
 def clear(state: State, session_id: str, *, by: str) -> list[Draft]:
-    """Return the drafts that remove the goal. Raises NotFound."""
+    """Return the drafts that remove the goal. Its run that works continues to its end; one that has not begun is
+    cancelled. Raises NotFound."""
     goal = get(state, session_id)
+    _cancel_queued(state, goal, "the goal is removed", by=by)
     return [*withdraw(goal, by), events.GoalCleared().on(session_id, by=by)]
+
+
+def _cancel_queued(state: State, goal: Goal, reason: str, *, by: str) -> None:
+    """Cancel the goal's run if it is queued and has not begun. A kill before the next entry leaves the goal paused."""
+    run = state.find(Run, goal.run.run_id) if goal.run is not None else None
+    if run is not None and run.status is Status.QUEUED and run.started_at is None:
+        runs.cancel(state, run.run_id, by=by, reason=reason)
 
 
 def declare(state: State, run: Run, event: events.GoalDeclared, *, by: str) -> list[Draft]:
@@ -136,7 +151,7 @@ def declare(state: State, run: Run, event: events.GoalDeclared, *, by: str) -> l
     goal = _open(state, run.session_id)
     if goal.status == "paused":
         raise GoalStateConflict(f"The goal is paused ({goal.why}); a person resumes it.")
-    if event.status == "working" and not (event.next or "").strip() and event.wait_until is None:
+    if event.status == "working" and is_blank(event.next or "") and event.wait_until is None:
         raise Invalid("Say what comes next, or until when you wait: next, wait_until.")
     if event.wait_until is not None:
         left = ids.seconds_of(event.wait_until) - state.clock()
@@ -185,7 +200,7 @@ def _open(state: State, session_id: str) -> Goal:
 
 
 def _objective(text: str) -> str:
-    if not text.strip() or len(text) > OBJECTIVE_CHARACTERS:
+    if is_blank(text) or len(text) > OBJECTIVE_CHARACTERS:
         fault = f"must have 1 to {OBJECTIVE_CHARACTERS} characters"
         raise Invalid(f"/objective: {fault}.", errors=[Fault("/objective", fault)])
     return text.strip()
@@ -199,6 +214,8 @@ def _raised(budget: GoalBudget, add: GoalBudget) -> GoalBudget:
         if more is not None and most is None:
             raise Invalid(f"The goal has no limit of {name}.", errors=[Fault(f"/add_budget/{name}", "has no limit")])
         fields[name] = most if more is None else most + more
+        if fields[name] is not None and fields[name] > ids.MOST:
+            raise Invalid(f"The limit of {name} is too large.", errors=[Fault(f"/add_budget/{name}", "is too large")])
     return GoalBudget(**fields)
 
 

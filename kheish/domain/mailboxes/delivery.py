@@ -52,6 +52,7 @@ def claim(state: State, session_id: str, now: float) -> Run | None:
         source="mailbox",
         kind=KIND,
         message_ids=tuple(message.message_id for message in batch),
+        unattended="deny" if all(message.unattended for message in batch) else "ask",
     )
     try:
         run = intake.submit(state, given, by="daemon")

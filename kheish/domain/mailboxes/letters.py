@@ -43,6 +43,7 @@ class Letter:
     expires_at: str | None = None  # as `normal_time` returns it
     message_id: str | None = None
     tainted_by: str | None = None
+    unattended: bool = False
 
 
 def sender_of(session: Session, name: str | None = None) -> Sender:
@@ -79,6 +80,7 @@ def draft(state: State, session_id: str, letter: Letter) -> Draft:
         tainted_by=letter.tainted_by or _taint(state, letter.sender),
         for_run=letter.for_run,
         expires_at=letter.expires_at,
+        unattended=letter.unattended,
     )
     return posted.on(session_id, by=letter.sender.actor)
 

@@ -93,6 +93,7 @@ class Message:
     delivered_at: str | None = None
     run_id: str | None = None
     turn: int | None = None
+    unattended: bool = False
     untold: bool = False  # a dead letter whose sender gets a notice
 
     @property
@@ -192,6 +193,7 @@ def _post(tables: Tables, entry: Entry, event: events.MessagePosted) -> tuple[st
         tainted_by=event.tainted_by,
         for_run=event.for_run,
         expires_at=event.expires_at,
+        unattended=event.unattended,
         last_error=f"the session ended at {session.ended_at}" if ended else None,
     )
     tables[Message][message.key] = message
@@ -359,3 +361,9 @@ def is_open(state: State, session_id: str) -> bool:
     """Return whether a loaded session has messages that are not before the model yet."""
     box = mailbox(state, session_id)
     return box is not None and bool(box.pending or box.claimed)
+
+
+def unread(state: State, session_id: str) -> list[str]:
+    """Return the ids of the messages of a loaded session that are not before the model yet."""
+    box = mailbox(state, session_id)
+    return [key.rpartition("/")[2] for key in (*box.claimed, *box.pending)] if box is not None else []

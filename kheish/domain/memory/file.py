@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Load = Literal["index", "always", "never"]
-_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
+_DATE = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]\Z")
 _SHORT = 120  # characters of a description that is taken from the text
 
 

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events
 from kheish.domain.events import Entry, changed, frozen
-from kheish.domain.events.memory import MEMORY as MEMORY
-from kheish.domain.events.memory import Change, Via
-from kheish.domain.events.memory import Origin as OriginKind
+from kheish.domain.events.memory import MEMORY as MEMORY, Change, Origin as OriginKind, Via
 from kheish.domain.shown import View
 from kheish.state.noun import Noun, always
 

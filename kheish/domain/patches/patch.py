@@ -11,9 +11,9 @@ from kheish.domain import conventions
 from kheish.domain.conventions import BOM, CRLF, LF, Line
 
 MOST_FILES = 100
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_HUNK = re.compile(r"@@ -([0-9]+)(?:,([0-9]+))? \+([0-9]+)(?:,([0-9]+))? @@")
 _NOTHING = "/dev/null"
-_MODE = re.compile(r"(old mode|new mode|new file mode|deleted file mode) (\d{6})\s*$")
+_MODE = re.compile(r"(old mode|new mode|new file mode|deleted file mode) ([0-9]{6})\s*$")
 #: git's modes of regular files; links and submodules have others, and are no text
 _MODES = {"100644": 0o644, "100755": 0o755}
 _CANNOT = ("rename ", "copy ", "Binary files", "GIT binary patch")

@@ -9,21 +9,29 @@ from typing import Any
 
 from kheish.beneath import names
 from kheish.domain.events import Scope
-from kheish.domain.permissions import deny as permission_deny
-from kheish.domain.permissions import grant as permission_grant
-from kheish.domain.permissions import match as permission_match
-from kheish.domain.permissions import policy as permission_policy
-from kheish.domain.permissions import shell as permission_shell
+from kheish.domain.permissions import (
+    deny as permission_deny,
+    grant as permission_grant,
+    match as permission_match,
+    policy as permission_policy,
+    shell as permission_shell,
+)
 from kheish.domain.permissions.match import Fit
 from kheish.domain.permissions.risk import risk as risk
-from kheish.domain.permissions.rules import SHELL_TOOLS, Decision, Placed, Scopes, placed
-from kheish.domain.permissions.rules import ApprovalPolicy as ApprovalPolicy
-from kheish.domain.permissions.rules import Mode as Mode
-from kheish.domain.permissions.rules import PermissionsFile as PermissionsFile
-from kheish.domain.permissions.rules import Rule as Rule
-from kheish.domain.permissions.rules import SandboxFacts as SandboxFacts
-from kheish.domain.permissions.rules import ToolCall as ToolCall
-from kheish.domain.permissions.rules import Verdict as Verdict
+from kheish.domain.permissions.rules import (
+    SHELL_TOOLS,
+    ApprovalPolicy as ApprovalPolicy,
+    Decision,
+    Mode as Mode,
+    PermissionsFile as PermissionsFile,
+    Placed,
+    Rule as Rule,
+    SandboxFacts as SandboxFacts,
+    Scopes,
+    ToolCall as ToolCall,
+    Verdict as Verdict,
+    placed,
+)
 from kheish.jobs.commandline import Redirect
 
 #: the tool that leaves plan mode; a user must agree to it whatever rules allow
@@ -58,13 +66,15 @@ def decide(
     `accept_edits`, or a rule that allows `write_file` there. An allow rule without `match` allows every call of its
     tool, unless a rule that denies or asks may match it. `tainted_by`: the source of untrusted content in the
     conversation; calls with effects then ask. A call that leaves plan mode asks with the reason of `before_plan`, the
-    run's mode outside plan mode. Without bubblewrap, `required` denies every command and `ask` makes it ask; like every
-    ask, this is denied in `dont_ask` and allowed in `bypass`. The first call for a command imports the parser.
+    run's mode outside plan mode. A rule for confined commands is ignored without a sandbox. Without bubblewrap,
+    `required` denies every command and `ask` makes it ask; like every ask, this is denied in `dont_ask` and allowed in
+    `bypass`. The first call for a command imports the parser.
     """
     refused = permission_policy.refusal(policies, call.tool)
     if refused is not None:
         return refused
-    rules = [item for item in placed(scopes) if item.concerns(call.tool)]
+    is_confined = sandbox.available and sandbox.mode != "off"
+    rules = [item for item in placed(scopes) if item.concerns(call.tool) and (is_confined or not item.rule.confined)]
     judged = list(_restrictions(call, rules, scopes, workspace))
     network = _network(call, rules, workspace)
     for item, fit, what in judged:
@@ -257,8 +267,8 @@ def _redirect_fault(
         return f"it redirects through a link or to what is not a plain file ({redirect.target})"
     if not redirect.writes:
         return None
-    if any(name.casefold() == ".git" for name in path):
-        return f"it redirects into .git ({redirect.target})"
+    if (kept := next(filter(names.is_kept, path), None)) is not None:
+        return f"it redirects into {kept.casefold()} ({redirect.target})"
     wanted = _file_call(redirect, path, leads)
     if mode == "accept_edits":
         return None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kheish.domain.permissions import match as permission_match
-from kheish.domain.permissions import shell as permission_shell
+from kheish.domain.permissions import match as permission_match, shell as permission_shell
 from kheish.domain.permissions.rules import Place, Rule, ToolCall
 from kheish.domain.permissions.shell import Part
 from kheish.jobs.programs import table as programs

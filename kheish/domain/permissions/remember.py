@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from kheish.domain.permissions import match as permission_match
-from kheish.domain.permissions import risk as permission_risk
+from kheish.domain.permissions import match as permission_match, risk as permission_risk
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule
 from kheish.errors import Fault, Invalid
 from kheish.jobs import plainline, shellwords

@@ -20,8 +20,12 @@ Risk = Literal["low", "medium", "high"]
 SHELL_TOOLS = frozenset({"bash", "shell_task_start"})
 #: tools whose argument `path` is a file or folder of the workspace (a patch names several files in its text)
 FILE_TOOLS = frozenset(
-    {"read_file", "write_file", "edit_file", "apply_patch", "list_files", "glob_search", "grep_search"}
+    {"read_file", "write_file", "edit_file", "apply_patch", "list_files", "glob_search", "grep_search", "store_asset"}
 )
+
+
+#: tools that give the content of a file away as another does, whose asking and denying rules concern them, too
+_ALSO: Mapping[str, str] = {"store_asset": "read_file"}
 
 
 class _Part(BaseModel):
@@ -31,8 +35,9 @@ class _Part(BaseModel):
 class Rule(_Part):
     """A rule; it applies to a call if both `tool` and `match` fit."""
 
-    tool: str = Field(min_length=1, pattern=r"^[\w.:-]*\*?$")
-    """The tool's name; a `*` at its end matches anything."""
+    tool: str = Field(min_length=1, pattern=r"^(?:[\w.:-]*|mcp__[^*\x00-\x1f\x7f]*)\*?$")
+    """The tool's name; a `*` at its end matches anything. A tool of an MCP server is `mcp__<server>__<tool>`, with its
+    own name as the server has it."""
     match: str | None = Field(default=None, min_length=1, max_length=10_000)
     """The calls of the tool that the rule applies to; without it, all of them. For bash: a command with `*` for any
     text (each simple command of a command line must match). For file tools: a glob from the workspace (a backslash
@@ -48,11 +53,16 @@ class Rule(_Part):
     all of it. Programs that use nothing of the folder they run in (`ls`, `grep`) may run in any."""
     network: bool = False
     """Whether a confined command has network access; every command of a command line needs a rule that grants it."""
+    confined: bool = False
+    """For bash: whether the rule allows only commands that run in the sandbox. It has no effect with `sandbox.mode:
+    off`."""
     reason: str | None = None
     """The reason, for users and for the model."""
 
     @model_validator(mode="after")
     def _match_fits_the_tool(self) -> Rule:
+        if self.confined and (self.decision != "allow" or self.tool not in SHELL_TOOLS):
+            raise ValueError("confined: only for rules that allow bash or shell_task_start")
         if ".." in self.workdir.split("/") or self.workdir.startswith("~"):
             raise ValueError("workdir: a folder of the workspace, without `..`")
         if self.exact and (self.match is None or self.tool.endswith("*")):
@@ -177,6 +187,8 @@ class Placed:
             return True  # a denied tool must not run in the background
         if name in ("write_file", "edit_file") and tool == "apply_patch" and self.rule.decision != "allow":
             return True  # nor through a patch
+        if self.rule.decision != "allow" and tool in _ALSO and self.concerns(_ALSO[tool]):
+            return True
         return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
 
 

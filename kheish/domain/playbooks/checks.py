@@ -16,6 +16,7 @@ from kheish.domain.playbooks import digest as playbook_digest
 from kheish.domain.playbooks.manifest import input_schema
 from kheish.errors import Fault
 from kheish.store.edits.problems import nearest
+from kheish.texts import is_number
 
 Keys = tuple[str | int, ...]
 _PLACEHOLDER = re.compile(r"\{\{\s*inputs\.([^}\s]+)\s*\}\}")
@@ -133,7 +134,7 @@ def _keys_of(fault: Fault, value: Any) -> Keys:
         if isinstance(value, Mapping) and key in value:
             keys.append(key)
             value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+        elif isinstance(value, list) and is_number(key) and int(key) < len(value):
             keys.append(int(key))
             value = value[int(key)]
         else:

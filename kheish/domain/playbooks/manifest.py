@@ -15,6 +15,7 @@ from kheish.domain.events.flows import EvidenceKind
 from kheish.domain.routes import Generation, Slug
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
+from kheish.ids import MOST
 
 EVIDENCE_KINDS: tuple[str, ...] = get_args(EvidenceKind)
 _INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}\Z")
@@ -228,11 +229,11 @@ class Scopes(_Part):
 class FlowBudget(_Part):
     """The budget of one Flow; the narrowest of all budgets applies."""
 
-    cost_usd: float | None = Field(default=None, ge=0)
+    cost_usd: float | None = Field(default=None, ge=0, le=MOST)
     """US dollars."""
-    tokens: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0, le=MOST)
     """Tokens, input and output together."""
-    model_calls: int | None = Field(default=None, ge=0)
+    model_calls: int | None = Field(default=None, ge=0, le=MOST)
     """Model calls."""
 
 

@@ -1,7 +1,8 @@
 """Trust: the Definitions that start commands without asking, and whether an admin has permitted that.
 
-Only Playbooks start commands, through their `acceptance`. Releasing a version trusts it, and the ledger of releases
-binds that to the digest of its content. So this module is a view of that ledger, and stores nothing.
+A Playbook starts commands through its `acceptance` (other Definitions: `domain/trusts`). Releasing a version trusts it,
+and the ledger of releases binds that to the digest of its content. So this module is a view of that ledger, and stores
+nothing.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, EvidenceRef, changed, frozen
-from kheish.domain.events.playbooks import RELEASES as RELEASES
-from kheish.domain.events.playbooks import ReleaseState
+from kheish.domain.events.playbooks import RELEASES as RELEASES, ReleaseState
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.errors import (
     EvidenceRequired,
@@ -44,8 +43,8 @@ MOVES: Mapping[str, frozenset[ReleaseState]] = {
 NEED_EVIDENCE = frozenset({"verified", "canary", "active"})
 TAG_PREFIX = "playbook/"
 _SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
-    r"(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z",
+    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+    r"(?:\.(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z",
     re.ASCII,
 )
 _LONGEST_VERSION = 100

@@ -10,17 +10,22 @@ from kheish import ids
 from kheish.domain import events, spent, turns, waiting
 from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, RunError, Text, changed
+from kheish.domain.mcp.names import PREFIX as MCP
 from kheish.domain.memory import records as memory
-from kheish.domain.runs.lifecycle import FINAL as FINAL
-from kheish.domain.runs.lifecycle import LIVE as LIVE
-from kheish.domain.runs.lifecycle import TRANSITIONS as TRANSITIONS
-from kheish.domain.runs.lifecycle import WAITING as WAITING
-from kheish.domain.runs.lifecycle import Status as Status
-from kheish.domain.runs.run import CancelledRunView as CancelledRunView
-from kheish.domain.runs.run import Output as Output
-from kheish.domain.runs.run import Run as Run
-from kheish.domain.runs.run import RunView as RunView
-from kheish.domain.runs.run import view as view
+from kheish.domain.runs.lifecycle import (
+    FINAL as FINAL,
+    LIVE as LIVE,
+    TRANSITIONS as TRANSITIONS,
+    WAITING as WAITING,
+    Status as Status,
+)
+from kheish.domain.runs.run import (
+    CancelledRunView as CancelledRunView,
+    Output as Output,
+    Run as Run,
+    RunView as RunView,
+    view as view,
+)
 from kheish.domain.sessions.session import Session
 from kheish.errors import RunStateConflict
 from kheish.state.noun import Noun
@@ -46,11 +51,14 @@ FOLDED = (
     events.RunCancelRequested,
     events.RunInterruptRequested,
     events.RunModeChanged,
+    events.RunJoinedProject,
     events.ModelRequested,
     events.ModelResponded,
     events.ModelFailed,
     events.ContextCompacted,
+    events.HooksRan,
     events.ToolStarted,
+    events.ToolFinished,
     events.OutputEmitted,
     events.ApprovalRequested,
     events.ApprovalResolved,
@@ -84,6 +92,7 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
             phase_text=event.phase_text,
             mode=event.settings.permission_mode,
             submitted_by=entry.actor,
+            project=event.settings.project,
         )
     elif entry.run in table:
         run = table[entry.run]
@@ -100,7 +109,7 @@ def _fold_change(run: Run, entry: Entry) -> dict[str, Any]:
         case events.RunStarted() | events.RunResumed():
             return {"status": Status.RUNNING, "started_at": run.started_at or entry.at, "running_since": entry.at}
         case events.RunWaiting(status=status):
-            return {"status": Status(status), **_pause_clock(run, entry.at)}
+            return {"status": Status(status), "waiting_since": entry.at, **_pause_clock(run, entry.at)}
         case events.RunRequeued():
             return {"status": Status.QUEUED}
         case events.RunCompleted(output=output):
@@ -126,6 +135,9 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
                 "usage": changed(spent.added(run.usage, usage), model_calls=run.usage.model_calls + 1),
                 "waits_for": None,
             }
+        case events.HooksRan(model_calls=count, usage=usage) if count:
+            counted = changed(spent.added(run.usage, usage), model_calls=run.usage.model_calls + count)
+            return {"usage": counted}
         case events.ModelFailed() as failed:
             return {
                 "usage": spent.added(run.usage, failed.usage),
@@ -133,12 +145,17 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
             }
         case events.ModelRequested() if run.waits_for is not None:
             return {"waits_for": changed(run.waits_for, until=None)}
-        case events.ToolStarted(call_id=id) if not is_check(id):
-            return {"usage": changed(run.usage, tool_calls=run.usage.tool_calls + 1)}
+        case events.ToolStarted(call_id=id, tool=tool) if not is_check(id):
+            called = changed(run.usage, tool_calls=run.usage.tool_calls + 1)
+            return {"usage": called, **_with_mcp_call(run, id, tool, at)}
+        case events.ToolFinished(call_id=id) if run.mcp_calls:
+            return {"mcp_calls": tuple(one for one in run.mcp_calls if one.call_id != id)}
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
             return {"outputs": (*run.outputs, Output(output_id=id, kind=kind, content=content))}
         case events.RunModeChanged(mode=mode):
             return {"mode": mode}
+        case events.RunJoinedProject(project=project):
+            return {"project": project}
         case events.ApprovalRequested(approval_id=id, tool=tool, arguments=arguments):
             asked = run.grant_asked
             if tool == BUDGET and isinstance(arguments, dict):
@@ -159,6 +176,13 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
             return {"children": run.children - {id}, "below": spent.total(run.below, below)}
         case _:
             return {}
+
+
+def _with_mcp_call(run: Run, id: str, tool: str, at: str) -> dict[str, Any]:
+    if not tool.startswith(MCP):
+        return {}
+    others = tuple(one for one in run.mcp_calls if one.call_id != id)  # a repeated call starts again
+    return {"mcp_calls": (*others, waiting.McpCall(call_id=id, tool=tool, since=at))}
 
 
 def _fold_grant(run: Run, event: events.ApprovalResolved) -> dict[str, Any]:
@@ -182,6 +206,7 @@ def _end(run: Run, at: str) -> dict[str, Any]:
     return {
         "finished_at": at,
         "waits_for": None,
+        "mcp_calls": (),
         "pending_approvals": (),
         "pending_questions": (),
         **_pause_clock(run, at),
@@ -203,7 +228,7 @@ def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draf
 NOUN = Noun(
     name="run", cls=Run, folded=frozenset(FOLDED), fold=lambda tables, entry: fold(tables[Run], entry, tables[Session]),
     keep=lambda run: not run.is_final or bool(run.children), view=view, record="runs/{id}.yaml",
-    filters=("kind", "route", "agent_id", "retry_of"),
+    filters=("kind", "route", "agent_id", "retry_of", "project"),
 )  # fmt: skip
 
 
@@ -225,7 +250,7 @@ def next_claim(state: State, session_id: str) -> Run | None:
     return state.get(Run, session.queued[0]) if session.queued else None
 
 
-def end(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Run:
+def end(state: State, run_id: str, event: Event, *, by: str = "daemon", beside: Iterable[Draft] = ()) -> Run:
     """End a run; no other function appends the last event of a run (tests/test_shape.py).
 
     Its open calls get a result, since a prompt must not have open calls. Its pending approvals and questions become
@@ -238,13 +263,19 @@ def end(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Run:
     ]
     drafts = [one.on(run.session_id, run_id, by=by) for one in withdrawn]
     drafts += memory.draft(state, run.session_id, run_id, run.request.items, event)
-    state.append(*turns.closing(state, run_id, run.session_id), *drafts, last)
+    state.append(*turns.closing(state, run_id, run.session_id), *drafts, *beside, last)
     return state.get(Run, run_id)
 
 
 def complete(state: State, run_id: str, output: Text) -> Run:
-    """Complete a run with its final text."""
-    return end(state, run_id, events.RunCompleted(output=output))
+    """Complete a run with its final text, which is its last output if the run has reply targets."""
+    beside: list[Draft] = []
+    run = state.get(Run, run_id)
+    if run.settings.reply_targets and output:
+        id = f"out_{run_id.removeprefix('run_')}"
+        emitted = events.OutputEmitted(output_id=id, output_kind="final", content=output)
+        beside.append(emitted.on(run.session_id, run_id))
+    return end(state, run_id, events.RunCompleted(output=output), beside=beside)
 
 
 def fail(state: State, run_id: str, code: str, message: str, *, retryable: bool = False) -> Run:
@@ -269,6 +300,11 @@ def cancel(state: State, run_id: str, *, by: str, reason: str | None = None) -> 
 def interrupt(state: State, run_id: str, *, by: str, reason: str | None = None) -> Run:
     """Stop a run at its next safe point (a queued run starts first). Raises RunStateConflict if it has ended."""
     return _stop(state, run_id, events.RunInterruptRequested(reason=reason), events.RunInterrupted(reason=reason), by)
+
+
+def halt(state: State, run_id: str, reason: str) -> Run:
+    """Interrupt a run at once, between two of its steps."""
+    return end(state, run_id, events.RunInterrupted(reason=reason))
 
 
 def _stop(state: State, run_id: str, request: Event, last: Event, by: str) -> Run:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
 from kheish.domain import completion, spent
-from kheish.domain.events import Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
-from kheish.domain.runs.lifecycle import FINAL, Status
+from kheish.domain.debug import Level
+from kheish.domain.events import Entry, Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
+from kheish.domain.runs.lifecycle import FINAL, WAITING, Status
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent, SpentTree
-from kheish.domain.waiting import WaitsFor
+from kheish.domain.waiting import McpCall, WaitingOn, WaitsFor
 
 
 @frozen
@@ -46,6 +48,8 @@ class Run:
     pending_approvals: tuple[str, ...] = ()
     pending_questions: tuple[str, ...] = ()
     waits_for: WaitsFor | None = None
+    waiting_since: str | None = None  # of its last status `waiting_…`
+    mcp_calls: tuple[McpCall, ...] = ()  # the open ones
     usage: Spent = Spent()
     output: Text | None = None
     outputs: tuple[Output, ...] = ()
@@ -60,6 +64,7 @@ class Run:
     spawned: int = 0  # agents that it spawned
     children: frozenset[str] = frozenset()  # those of them that have not settled
     below: Spent = NOTHING  # the usage of those that have settled
+    project: str | None = None  # the project that it works for: its cost counts there
 
     @property
     def is_final(self) -> bool:
@@ -89,6 +94,12 @@ class RunSettingsView(View):
     unattended: Literal["ask", "deny"]
     """`deny`: what would ask a person is denied instead (a schedule's setting)."""
     phase_text: Text | None
+    skills: tuple[str, ...] = ()
+    """The skills that the run began with, as the caller asked."""
+    reply_targets: tuple[dict[str, Any], ...] = ()
+    """The targets of its outputs: the request's, else the session's."""
+    debug: Level | None = None
+    """The level of debug capture of this run; null: as its session has it."""
 
 
 @frozen
@@ -117,12 +128,15 @@ class RunView(View):
     pending_questions: tuple[str, ...]
     waits_for: WaitsFor | None
     """The model server that it waits for."""
+    waiting_on: WaitingOn | None
     usage: SpentTree
     output: Text | None
     """The final text."""
     outputs: tuple[Output, ...]
     error: RunError | None
     flow: dict[str, Any] | None
+    project: str | None = None
+    """The project that it works for."""
 
 
 @frozen
@@ -177,13 +191,41 @@ def view(run: Run) -> RunView:
             persona=settings.persona if settings.own_persona else None,
             unattended=settings.unattended,
             phase_text=run.phase_text,
+            skills=settings.skills,
+            reply_targets=settings.reply_targets,
+            debug=settings.debug,
         ),
         pending_approvals=run.pending_approvals,
         pending_questions=run.pending_questions,
         waits_for=run.waits_for,
+        waiting_on=_waiting_on(run),
         usage=spent.tree(run.usage, run.below),
         output=run.output,
         outputs=run.outputs,
         error=run.error,
         flow=run.flow,
+        project=run.project,
     )
+
+
+def _waiting_on(run: Run) -> WaitingOn | None:
+    if run.status in WAITING:
+        since = run.waiting_since or run.submitted_at
+        if run.status == Status.WAITING_FOR_AGENT:
+            return WaitingOn(kind="agent", what=", ".join(sorted(run.children)), since=since)
+        if run.status == Status.WAITING_FOR_QUESTION:
+            return WaitingOn(kind="question", what=", ".join(run.pending_questions), since=since)
+        return WaitingOn(kind="approval", what=", ".join(run.pending_approvals), since=since)
+    if run.status != Status.RUNNING:
+        return None
+    if run.waits_for is not None:
+        return WaitingOn(kind="model", what=run.waits_for.route, since=run.waits_for.since)
+    if run.mcp_calls:
+        return WaitingOn(kind="mcp", what=run.mcp_calls[0].tool, since=run.mcp_calls[0].since)
+    return None
+
+
+def is_unattended(runs: Mapping[str, Run], entry: Entry) -> bool:
+    """Return whether no person attends the run of an entry, so that none attends what follows from the entry."""
+    run = runs.get(entry.run) if entry.run is not None else None
+    return run is not None and run.settings.unattended == "deny"

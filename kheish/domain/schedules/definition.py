@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kheish import ids
+from kheish.domain.observations.selection import Selection
 from kheish.domain.permissions.rules import Rule
 from kheish.domain.playbooks.manifest import Requirement
 from kheish.domain.routes import Generation, Slug
@@ -16,8 +17,10 @@ from kheish.domain.schedules import timing
 from kheish.domain.schedules.timing import Cadence
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
+from kheish.ids import MOST
+from kheish.settings import ReplyTarget
+from kheish.store.edits.problems import Finding, Rejected
 
-LATER = ("observations", "channel", "message", "project", "task")
 _Selector = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -35,15 +38,15 @@ class _Part(BaseModel):
 class ScheduleBudget(_Part):
     """The budget of each run; the narrowest of all budgets applies."""
 
-    turns: int | None = Field(default=None, ge=1)
+    turns: int | None = Field(default=None, ge=1, le=MOST)
     """Model turns."""
     wall_time: Duration | None = None
     """Active time, without the time that it waits for people."""
-    model_calls: int | None = Field(default=None, ge=1)
+    model_calls: int | None = Field(default=None, ge=1, le=MOST)
     """Model calls."""
-    tokens: int | None = Field(default=None, ge=1)
+    tokens: int | None = Field(default=None, ge=1, le=MOST)
     """Input and output tokens."""
-    cost_usd: float | None = Field(default=None, gt=0)
+    cost_usd: float | None = Field(default=None, gt=0, le=MOST)
     """US dollars; the route needs a price."""
 
 
@@ -64,6 +67,13 @@ class RunInput(_Part):
     """The conditions for completing the run. Their commands ask like the agent's own, since a file requests them."""
     budget: ScheduleBudget | None = None
     """The budget of each run."""
+
+    @property
+    def required(self) -> tuple[Any, ...]:
+        """The requirements as a request has them."""
+        return tuple(
+            one if isinstance(one, str) else one.model_dump(mode="json", exclude_unset=True) for one in self.completion
+        )
 
 
 class NewSession(_Part):
@@ -112,8 +122,56 @@ class FlowStart(_Part):
         return self
 
 
+class NewTask(_Part):
+    """The task that each fire creates in its project, and starts."""
+
+    title: str = Field(min_length=1, max_length=200)
+    """The work, in one line."""
+    description: str | None = Field(default=None, max_length=8000)
+    """All that an agent needs for it."""
+    assignee: Slug
+    """The member that works on it: a session or an agent."""
+
+
+class ObservationsTarget(_Part):
+    """The target of observations: a run in a session or in a new one, or a Flow."""
+
+    session: Slug | None = None
+    """The session of the runs; it is created if it is missing."""
+    new_session: NewSession | None = None
+    """The settings of a session of its own for each run; `{}` for the defaults."""
+    content: str | None = Field(default=None, min_length=1)
+    """The task of each run; the observations follow it."""
+    route: _Selector | None = None
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Data of your own."""
+    flow: FlowStart | None = None
+    """A Flow instead of a run; its first phases get the observations."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ObservationsTarget:
+        if sum(one is not None for one in (self.session, self.new_session, self.flow)) != 1:
+            raise ValueError("needs exactly one of session, new_session and flow")
+        if self.flow is not None and (self.content or self.route or self.metadata):
+            raise ValueError("content, route and metadata are for a run; a flow has inputs")
+        return self
+
+
+class ObservationsStart(_Part):
+    """Observations, chosen at the time of each fire, and what gets them."""
+
+    select: Selection
+    """The choice of observations; a duration in `since` counts back from the fire."""
+    to: ObservationsTarget
+    """The target."""
+    fail_when_empty: bool = False
+    """Whether a fire without observations fails; otherwise the run learns that there are none."""
+
+
 class ScheduleStart(_Part):
-    """The target of each fire: a run in a session, a run in a new session, or a Flow."""
+    """The target of each fire: a run in a session or in a new one, a Flow, observations, a message in a channel,
+    or a task of a project."""
 
     session: Slug | None = None
     """The session of the runs; it is created if it is missing."""
@@ -123,33 +181,38 @@ class ScheduleStart(_Part):
     """The input of each run."""
     flow: FlowStart | None = None
     """A Flow instead of a run."""
-    observations: Any = None
-    """Not available in this version."""
-    channel: Any = None
-    """Not available in this version."""
-    message: Any = None
-    """Not available in this version."""
-    project: Any = None
-    """Not available in this version."""
-    task: Any = None
-    """Not available in this version."""
-
-    @field_validator(*LATER, mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if value is not None:
-            raise ValueError("is not available in this version; start a run (session, new_session) or a flow")
-        return value
+    observations: ObservationsStart | None = None
+    """Observations of that time, for a run or a Flow."""
+    channel: Slug | None = None
+    """The channel of the messages. Agents get turns to answer each."""
+    message: str | None = Field(default=None, min_length=1, max_length=16_000)
+    """The text of each message; `@name` addresses a member."""
+    project: Slug | None = None
+    """The project of the task."""
+    task: Slug | NewTask | None = None
+    """The id of a task, which each fire starts again; or the title, the description and the assignee of a new one."""
 
     @model_validator(mode="after")
     def _one_start(self) -> ScheduleStart:
-        named = [name for name in ("session", "new_session", "flow") if getattr(self, name) is not None]
+        kinds = ("session", "new_session", "flow", "observations", "channel", "project")
+        named = [name for name in kinds if getattr(self, name) is not None]
         if len(named) != 1:
-            raise ValueError("needs exactly one of session, new_session and flow")
-        if self.flow is None and self.input is None:
+            raise ValueError("needs exactly one of session, new_session, flow, observations, channel and project")
+        if (self.channel is None) != (self.message is None):
+            raise ValueError("a channel needs a message, and a message a channel")
+        if (self.project is None) != (self.task is None):
+            raise ValueError("a project needs a task, and a task a project")
+        if self.channel is not None and self.input is not None:
+            raise ValueError("a channel has a message, not input")
+        if self.observations is not None:
+            if self.input is not None:
+                raise ValueError("observations have a target (to) with its own content, not input")
+            return self
+        has_own_text = self.flow is not None or self.channel is not None or self.project is not None
+        if not has_own_text and self.input is None:
             raise ValueError(f"needs input: what the run in the {named[0]} has to do")
-        if self.flow is not None and self.input is not None:
-            raise ValueError("a flow has inputs, not input")
+        if has_own_text and self.input is not None:
+            raise ValueError("a flow has inputs, not input" if self.flow is not None else "a task has no input")
         return self
 
 
@@ -176,30 +239,31 @@ class ScheduleFile(_Part):
     """The lateness up to which an occurrence still counts as on time."""
     jitter: Duration = "0s"
     """The longest delay of its occurrences. Each schedule has its own fixed part of it."""
-    max_runs: int | None = Field(default=None, ge=1)
+    max_runs: int | None = Field(default=None, ge=1, le=MOST)
     """The number of starts after which it is completed."""
     unattended: Literal["ask", "deny"] = "ask"
     """Calls that need an approval, and questions: a person is asked, or they are denied."""
-    pause_after_failures: int | None = Field(default=5, ge=1)
+    pause_after_failures: int | None = Field(default=5, ge=1, le=MOST)
     """Failures in a row after which it is paused; null: never."""
     paused: bool = False
     """Whether occurrences are skipped. `pause` and `resume` apply until this line is changed."""
-    reply_targets: tuple[Any, ...] = ()
-    """The targets of outputs. Not available in this version."""
-
-    @field_validator("reply_targets")
-    @classmethod
-    def _no_targets(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if value:
-            raise ValueError("are not available in this version: there is no such connector")
-        return value
+    reply_targets: Annotated[tuple[ReplyTarget, ...], Field(max_length=50)] = ()
+    """The targets of the outputs of its runs: each names an output, and an address there."""
 
     @model_validator(mode="after")
     def _one_cadence(self) -> ScheduleFile:
+        wrong = []
         if sum(one is not None for one in (self.cron, self.every, self.at)) != 1:
-            raise ValueError("needs exactly one of cron, every and at")
+            wrong.append(Finding((), "needs exactly one of cron, every and at"))
         if self.at is not None:
-            timing.instant(self.at, self.timezone or "UTC")
+            try:
+                timing.instant(self.at, self.timezone or "UTC")
+            except ValueError as error:
+                wrong.append(Finding(("at",), str(error)))
+        if self.every is not None and ids.duration(self.jitter) >= ids.duration(self.every):
+            wrong.append(Finding(("jitter",), f"jitter {self.jitter} is not shorter than every {self.every}"))
+        if wrong:
+            raise Rejected(*wrong)
         return self
 
     @property
@@ -216,6 +280,11 @@ class ScheduleFile(_Part):
             return Cadence(text=f"every {self.every}", zone=self.zone, every=int(ids.duration(self.every)))
         return Cadence(text=f"cron {self.cron}", zone=self.zone, cron=self.cron)
 
+    @property
+    def targets(self) -> tuple[dict[str, Any], ...]:
+        """The reply targets as a request has them."""
+        return tuple(target.plain for target in self.reply_targets)
+
     def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
         """Yield the definitions that it names: the place in the file, the kind and the id."""
         given, made = self.start.input, self.start.new_session
@@ -225,6 +294,18 @@ class ScheduleFile(_Part):
             yield ("start", "new_session", "route"), "routes", made.route.partition("/")[0]
         if made is not None and made.persona is not None:
             yield ("start", "new_session", "persona"), "personas", made.persona
+        if self.start.observations is not None:
+            yield from self._observed(self.start.observations)
+        if self.start.project is not None:
+            yield ("start", "project"), "projects", self.start.project
+        if self.start.channel is not None:
+            yield ("start", "channel"), "channels", self.start.channel
+
+    def _observed(self, start: ObservationsStart) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+        if start.select.source is not None:
+            yield ("start", "observations", "select", "source"), "sources", start.select.source
+        if start.to.route is not None:
+            yield ("start", "observations", "to", "route"), "routes", start.to.route.partition("/")[0]
 
 
 @cache

@@ -62,6 +62,7 @@ class Fire:
     until: str | None = None
     claimed_at: str | None = None
     ended_at: str | None = None
+    message_id: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -113,10 +114,10 @@ def _fold_skipped(table: dict[str, Fire], event: events.FireSkipped, entry: Entr
 
 def _fold_change(event: Event, at: str) -> dict[str, Any]:
     match event:
-        case events.FireDispatched(session_id=session_id, run_id=run_id, flow_id=flow_id):
+        case events.FireDispatched(session_id=session_id, run_id=run_id, flow_id=flow_id, message_id=message_id):
             return {
                 "state": FireState.DISPATCHED, "session_id": session_id, "run_id": run_id, "flow_id": flow_id,
-                "reason": None, "retry_at": None,
+                "message_id": message_id, "reason": None, "retry_at": None,
             }  # fmt: skip
         case events.FireDelayed(attempt=attempt, until=until, reason=reason):
             return {"state": FireState.RETRYING, "attempt": attempt, "retry_at": until, "reason": reason}
@@ -157,6 +158,8 @@ class FireView(View):
     ended_at: str | None
     made: int
     n: int
+    message_id: str | None = None
+    """The message that it posted in a channel."""
 
 
 def view(fire: Fire) -> FireView:
@@ -177,6 +180,6 @@ NOUN = Noun(
     keep=lambda fire: not fire.is_final,
     view=view,
     status=lambda fire: str(fire.state),
-    filters=("run_id", "flow_id"),
+    filters=("run_id", "flow_id", "message_id"),
     read=read,
 )

@@ -202,8 +202,8 @@ def triggered(schedule: Schedule, planned: str, *, by: str) -> list[Draft]:
     return [claim.on(by=by)]
 
 
-def dispatched(schedule_id: str, planned: str, session_id: str, **started: str) -> Draft:
-    """Return the start of a claimed fire: `run_id` or `flow_id`."""
+def dispatched(schedule_id: str, planned: str, session_id: str | None, **started: str) -> Draft:
+    """Return the start of a claimed fire: `run_id`, `flow_id` or `message_id`."""
     return events.FireDispatched(schedule_id=schedule_id, planned=planned, session_id=session_id, **started).on()
 
 

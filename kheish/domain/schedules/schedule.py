@@ -75,6 +75,7 @@ class Schedule:
     failures: int = 0
     behind: str | None = None
     blocked: int = 0
+    skip_reason: str | None = None  # of the newest occurrence that was skipped
     set_by: str = "daemon"
 
     @property
@@ -160,7 +161,8 @@ def _fold_skipped(old: Schedule, event: events.FireSkipped) -> dict[str, Any]:
     blocked = count + (old.blocked if event.behind == old.behind else 0) if event.behind is not None else 0
     counts = changed(old.counts, skipped=old.counts.skipped + count)
     reached = event.planned[-1] if event.planned else old.reached
-    return {"next": event.next, "reached": reached, "counts": counts, "behind": event.behind, "blocked": blocked}
+    return {"next": event.next, "reached": reached, "counts": counts, "behind": event.behind, "blocked": blocked,
+            "skip_reason": event.reason}  # fmt: skip
 
 
 def _fold_settled(old: Schedule, planned: str, state: str) -> dict[str, Any]:
@@ -212,6 +214,8 @@ class ScheduleView(View):
     failures: int
     behind: str | None
     blocked: int
+    skip_reason: str | None
+    """The reason of the newest occurrence that was skipped."""
     set_by: str
     made: int
     n: int

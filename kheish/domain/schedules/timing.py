@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -37,6 +37,9 @@ _LONGEST_CRON = 200
 _BUCKETS = 10_000
 _DAY = 86_400
 _LONGEST_SHIFT = 3 * 3600  # no zone moves its clock by more at once
+#: occurrences end before this year: the last that every zone can write
+END_YEAR = 9999
+_END = int(datetime(END_YEAR, 1, 1, tzinfo=UTC).timestamp())
 _LOCALTIME = "/etc/localtime"
 
 
@@ -102,7 +105,23 @@ def instant(text: str, zone: str) -> int:
         raise ValueError(f"{text!r} is a date without a time; write 2026-12-01T09:00")
     if when.tzinfo is None:
         when = when.replace(tzinfo=ZoneInfo(zone))
+        if (valid := _after_gap(when)) is not None:
+            return valid
+    if not 1970 < when.year < END_YEAR:
+        raise ValueError(f"{text!r} is not within the years 1971 to {END_YEAR - 1}")
     return math.ceil(when.timestamp())
+
+
+def _after_gap(when: datetime) -> int | None:
+    """Return the first valid minute, as seconds, for a local time that its zone skips; None for any other."""
+    zone = when.tzinfo
+    assert isinstance(zone, ZoneInfo)
+    early, late = (when.replace(fold=fold) for fold in (1, 0))
+    if (early.utcoffset() or timedelta()) <= (late.utcoffset() or timedelta()):
+        return None
+    before, after = math.floor(early.timestamp()), math.ceil(late.timestamp())
+    change = _change(zone, _offset(zone, before), before, after, 1)
+    return change + 1 if change is not None else None
 
 
 def local_zone(environ: Mapping[str, str] = os.environ) -> str:
@@ -127,7 +146,12 @@ def _linked_zone() -> str:
 
 
 def after(cadence: Cadence, anchor: int, moment: float) -> int | None:
-    """Return the first occurrence after a moment; None if there is no more."""
+    """Return the first occurrence after a moment; None if there is no more that can be written in every zone."""
+    found = _after(cadence, anchor, moment)
+    return found if found is None or found < _END else None
+
+
+def _after(cadence: Cadence, anchor: int, moment: float) -> int | None:
     if cadence.at is not None:
         return cadence.at if cadence.at > moment else None
     if cadence.every is not None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from kheish.domain import events
 from kheish.domain.events import Entry, changed, frozen
+from kheish.domain.runs.run import Run, is_unattended
 from kheish.domain.shown import View
-from kheish.state.noun import Noun
+from kheish.state.noun import Noun, Tables
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -31,19 +32,22 @@ class Wake:
     n: int
     run_id: str | None = None
     reason: str | None = None
+    unattended: bool = False  # no person attends the run that set it
 
 
 FOLDED = (events.WakeSet, events.WakeFired, events.WakeCancelled)
 
 
-def fold(table: dict[str, Wake], entry: Entry) -> Iterable[str]:
+def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     """Fold an entry into the table and return the ids that changed."""
+    table: dict[str, Wake] = tables[Wake]
     assert entry.session is not None
     match entry.event:
         case events.WakeSet(wake_id=id, at=at, note=note):
             table[id] = Wake(
-                wake_id=id, session_id=entry.session, at=at, note=note, status="pending", made=entry.n, n=entry.n
-            )
+                wake_id=id, session_id=entry.session, at=at, note=note, status="pending", made=entry.n, n=entry.n,
+                unattended=is_unattended(tables[Run], entry),
+            )  # fmt: skip
             return (id,)
         case events.WakeFired(wake_id=id, run_id=run_id, reason=reason) if id in table:
             table[id] = changed(table[id], status="fired", run_id=run_id, reason=reason, n=entry.n)
@@ -80,7 +84,7 @@ NOUN = Noun(
     name="wake",
     cls=Wake,
     folded=frozenset(FOLDED),
-    fold=lambda tables, entry: fold(tables[Wake], entry),
+    fold=fold,
     keep=lambda wake: wake.status == "pending",
     view=view,
     filters=(),

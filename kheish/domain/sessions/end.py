@@ -3,32 +3,35 @@ it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish.domain import runs
-from kheish.domain.agents import agent as agents
-from kheish.domain.agents import ending
+from kheish.domain.agents import agent as agents, ending
 from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Entry, SessionDeleted, SessionEnded
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows.flow import Flow
-from kheish.domain.goals import goal as goals
-from kheish.domain.goals import verbs as goal_verbs
+from kheish.domain.goals import goal as goals, verbs as goal_verbs
+from kheish.domain.mailboxes import message
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
-from kheish.domain.tasks import task as tasks
-from kheish.domain.tasks import verbs as task_verbs
+from kheish.domain.tasks import task as tasks, verbs as task_verbs
 from kheish.errors import SessionNotIdle
 
 if TYPE_CHECKING:
     from kheish.state.state import State
 
 
-def end(state: State, session_id: str, *, by: str, reason: str | None, force: bool) -> Session:
-    """End a loaded session; an ended session stays as it is. Raises SessionNotIdle if work is in the way."""
+def end(
+    state: State, session_id: str, *, by: str, reason: str | None, force: bool, owned: Sequence[str] = ()
+) -> Session:
+    """End a loaded session; an ended session stays as it is. `owned` are the projects in which it owns open tasks:
+    these are reassigned first, also with `force`. Raises SessionNotIdle if work is in the way."""
     session = state.get(Session, session_id)
     if session.ended_at:
         return session
+    check_owned(session_id, owned)
     live = [run for run in state.table(Run, session_id).values() if not run.is_final]
     if live and not force:
         raise SessionNotIdle(
@@ -73,10 +76,20 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
     return state.get(Session, session_id)
 
 
+def check_owned(session_id: str, owned: Sequence[str]) -> None:
+    """Raise SessionNotIdle if the session owns open tasks of projects."""
+    if owned:
+        raise SessionNotIdle(
+            f"The session {session_id!r} owns open tasks of projects: {', '.join(owned)}. Assign them to another "
+            "member, or cancel them: kheish projects tasks update.",
+            projects=[one.partition(" ")[0] for one in owned],
+        )
+
+
 def delete(state: State, session_id: str, *, by: str) -> Entry:
     """Remove a loaded session from the tree and the index, and return its tombstone. Its id is never reused.
 
-    Raises SessionNotIdle if it has unfinished runs, Flows or background commands.
+    Raises SessionNotIdle if it has unfinished runs, Flows, agents, background commands or unread messages.
     """
     session = state.get(Session, session_id)
     live = [run.run_id for run in state.table(Run, session_id).values() if not run.is_final]
@@ -84,9 +97,10 @@ def delete(state: State, session_id: str, *, by: str) -> Entry:
     live += [flow.flow_id for flow in state.table(Flow, session_id).values() if not flow.is_final]
     agent = agents.find_in(state, session_id)
     live += [child.agent_id for child in agent.live] if agent is not None else []
+    live += message.unread(state, session_id)
     if live:
         raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs, Flows, agents or background commands "
+            f"The session {session_id!r} has unfinished runs, Flows, agents, background commands or unread messages "
             f"({', '.join(live[:3])}); end it (`kheish sessions end --force`), and delete it when they have stopped.",
             run_id=live[0],
         )

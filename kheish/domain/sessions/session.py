@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kheish import ids
 from kheish.domain import events
+from kheish.domain.debug import Level
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.domain.shown import View
@@ -35,6 +36,9 @@ SETTINGS: Mapping[str, Any] = {
     "while_waiting": "hold",
     "capability_scope": None,
     "credential_scope": None,
+    "project": None,
+    "announce": [],
+    "debug": None,
     "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
 }
 #: settings that no document shows
@@ -61,6 +65,7 @@ class Session:
     n: int = 0
     tainted_by: str | None = None  # what brought untrusted network content in: a tool, or an agent's message
     giving_way: str | None = None  # a queued run of the session's goal: each other run goes first
+    compaction_requested: bool = False  # by a user; the next run summarises the conversation first
 
     @property
     def status(self) -> Status:
@@ -72,6 +77,8 @@ class Session:
 CREATED = (events.SessionCreated, events.SessionForked)
 CHANGED = (
     events.SessionUpdated,
+    events.CompactionRequested,
+    events.ContextCompacted,
     events.SessionEnded,
     events.RuleAdded,
     events.RunSubmitted,
@@ -89,6 +96,8 @@ CHANGED = (
     events.ClarificationAsked,
     events.WaitEnded,
     events.MessageDelivered,
+    events.RunJoinedProject,
+    events.ChannelTurnTaken,
 )
 
 
@@ -108,6 +117,8 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
             tainted_by=event.tainted_by if isinstance(event, events.SessionForked) else None,
             n=entry.n,
         )
+    elif isinstance(event, events.ContextCompacted) and not table[entry.session].compaction_requested:
+        return ()
     elif isinstance(event, _TAINTING):
         old, tainted_by = table[entry.session], _tainted_by(event)
         if old.tainted_by is not None or tainted_by is None:
@@ -116,6 +127,8 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
     else:
         old = table[entry.session]
         table[entry.session] = changed(old, n=entry.n, **_fold_change(old, entry))
+        if isinstance(event, events.RunSubmitted) and event.tainted_by is not None and old.tainted_by is None:
+            table[entry.session] = changed(table[entry.session], tainted_by=event.tainted_by)
     return (entry.session,)
 
 
@@ -126,6 +139,8 @@ _TAINTING = (
     events.ClarificationAsked,
     events.WaitEnded,
     events.MessageDelivered,
+    events.RunJoinedProject,
+    events.ChannelTurnTaken,
 )
 
 
@@ -161,6 +176,10 @@ def _fold_change(old: Session, entry: Entry) -> dict[str, Any]:
         case events.RuleAdded(rule=rule):
             rules = [*old.settings["permission_rules"], rule]
             return {"settings": {**old.settings, "permission_rules": rules}}
+        case events.CompactionRequested():
+            return {"compaction_requested": True}
+        case events.ContextCompacted():
+            return {"compaction_requested": False}
         case events.SessionEnded():
             return {"ended_at": entry.at}
         case _:
@@ -232,11 +251,20 @@ class SessionView(View):
     path: str
     """Its folder in the state root."""
     last_n: int
+    project: str | None = None
+    """The project that its runs work for."""
+    announce: list[dict[str, Any]] = field(default_factory=list)
+    """The targets of announcements: waiting approvals and questions, and failed runs."""
+    compaction_requested: bool = False
+    """Whether the next run summarises the conversation first, because a user requested it."""
+    debug: Level | None = None
+    """The level of debug capture of its runs; null: the daemon's."""
 
 
 def view(session: Session) -> SessionView:
     """Return the session as the API and `session.yaml` show it (`shapes.md`)."""
     settings: Any = {name: session.settings.get(name) for name in SETTINGS if name not in INTERNAL}
+    settings["announce"] = settings["announce"] or []
     return SessionView(
         session_id=session.session_id,
         status=session.status,
@@ -250,6 +278,7 @@ def view(session: Session) -> SessionView:
         tainted_by=session.tainted_by,
         path=session.path,
         last_n=session.n,
+        compaction_requested=session.compaction_requested,
     )
 
 
@@ -262,7 +291,7 @@ NOUN = Noun(
     is_busy=lambda session: session.active is not None or bool(session.queued),
     view=view,
     record="session.yaml",
-    filters=("route", "permission_mode", "agent_id"),
+    filters=("route", "permission_mode", "agent_id", "project"),
 )
 
 
@@ -328,6 +357,13 @@ def update(state: State, session_id: str, changes: Mapping[str, Any], *, by: str
         )
     if effective:
         state.append(events.SessionUpdated(changes=effective).on(session_id, by=by))
+    return state.get(Session, session_id)
+
+
+def request_compaction(state: State, session_id: str, *, by: str, reason: str | None = None) -> Session:
+    """Request a summary of the conversation, with which the next run begins. Raises SessionEnded."""
+    if not accepting(state, session_id).compaction_requested:
+        state.append(events.CompactionRequested(reason=reason).on(session_id, by=by))
     return state.get(Session, session_id)
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from kheish.domain import events
 from kheish.domain.events import Entry, ShellEnding, ShellTask, Text, changed, frozen
 from kheish.domain.events.tasks import BlockKind, Notify, TaskStatus
+from kheish.domain.runs.run import Run, is_unattended
 from kheish.domain.shown import View
-from kheish.state.noun import Noun
+from kheish.state.noun import Noun, Tables
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -52,6 +53,7 @@ class Task:
     metadata: dict[str, Any] = field(default_factory=dict)
     notify: Notify = False
     waits_for_input: bool = False
+    unattended: bool = False  # no person attends the run that created it
 
     @property
     def is_final(self) -> bool:
@@ -61,12 +63,13 @@ class Task:
 FOLDED = (events.TaskCreated, events.TaskUpdated, events.TaskWaited, events.TaskStopRequested, events.TaskEnded)
 
 
-def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
+def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     """Fold an entry into the table and return the ids that changed."""
+    table: dict[str, Task] = tables[Task]
     assert entry.session is not None
     match entry.event:
         case events.TaskCreated(task_id=id) as event:
-            table[id] = _created(entry, event)
+            table[id] = _created(entry, event, is_unattended(tables[Run], entry))
             return (id, *_link(table, id, (), event.blocked_by, entry.n))
         case events.TaskUpdated(task_id=id) as event if id in table:
             before = table[id]
@@ -87,7 +90,7 @@ def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
             return ()
 
 
-def _created(entry: Entry, event: events.TaskCreated) -> Task:
+def _created(entry: Entry, event: events.TaskCreated, unattended: bool) -> Task:
     return Task(
         task_id=event.task_id,
         session_id=entry.session or "",
@@ -106,6 +109,7 @@ def _created(entry: Entry, event: events.TaskCreated) -> Task:
         block_kind=event.block_kind,
         metadata=event.metadata,
         notify=event.notify,
+        unattended=unattended,
     )
 
 
@@ -254,7 +258,7 @@ NOUN = Noun(
     name="task",
     cls=Task,
     folded=frozenset(FOLDED),
-    fold=lambda tables, entry: fold(tables[Task], entry),
+    fold=fold,
     keep=lambda task: not task.is_final,
     view=view,
     record="tasks/{id}.yaml",

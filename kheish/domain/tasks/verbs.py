@@ -19,6 +19,7 @@ from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks.task import FINAL, Task
 from kheish.errors import Fault, Invalid, TaskBlocked, TaskCycle, TaskExists, TaskStateConflict, TooMany
+from kheish.texts import is_blank
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -228,6 +229,7 @@ def result(state: State, task: Task, status: str, output: str, ending: ShellEndi
         sender=Sender(actor="daemon", name=task.task_id, session_id=task.session_id),
         payload=payload,
         message_id=f"msg_{task.task_id.removeprefix('task_')}",
+        unattended=task.unattended,
     )
     return letters.draft(state, task.session_id, letter)
 
@@ -250,8 +252,11 @@ def _check(given: Fields) -> None:
 
 def _faults(given: Fields) -> Iterator[tuple[str, str]]:
     title = given.title
-    if title is not None and not (title.strip() and title.isprintable() and len(title) <= TITLE_CHARACTERS):
-        yield "/title", f"must be one line of 1 to {TITLE_CHARACTERS} characters"
+    if title is not None and (is_blank(title) or len(title) > TITLE_CHARACTERS):
+        yield "/title", f"must have 1 to {TITLE_CHARACTERS} characters"
+    elif title is not None and not title.isprintable():
+        odd = next(one for one in title if not one.isprintable())
+        yield "/title", f"must be one line of visible characters, without {odd!a}"
     for name in ("description", "output"):
         text = getattr(given, name)
         if text is not None and len(text.encode()) > TEXT_BYTES:
@@ -259,8 +264,10 @@ def _faults(given: Fields) -> Iterator[tuple[str, str]]:
     if given.metadata is not None and len(orjson.dumps(given.metadata)) > METADATA_BYTES:
         yield "/metadata", f"has more than {METADATA_BYTES // 1024} KiB"
     blocked_by = given.blocked_by or ()
-    if len(blocked_by) > BLOCKERS or len({*blocked_by}) < len(blocked_by):
-        yield "/blocked_by", f"must be at most {BLOCKERS} different tasks"
+    if len(blocked_by) > BLOCKERS:
+        yield "/blocked_by", f"has more than {BLOCKERS} tasks"
+    if len({*blocked_by}) < len(blocked_by):
+        yield "/blocked_by", "names a task more than once"
     if given.block_kind is not None and given.status != "blocked":
         yield "/block_kind", "belongs to the status blocked"
 

@@ -24,7 +24,7 @@ class Endpoint:
 
 def folded(operations: Sequence[Operation]) -> list[Endpoint]:
     """Return an endpoint for each method of a client."""
-    plain = [operation for operation in operations if operation.path not in PAGES]
+    plain = [operation for operation in operations if operation.name not in PAGES]
     together = list(_merged(plain))
     done = {name for endpoint in together for name in endpoint.stands_for}
     kinds = list(_kind_endpoints([operation for operation in plain if operation.name not in done]))
@@ -54,7 +54,8 @@ def _request(operation: Operation) -> tuple[object, ...]:
 
 
 def _kind_endpoints(operations: Iterable[Operation]) -> Iterator[Endpoint]:
-    """Yield the endpoints that every kind of Definition has."""
+    """Yield the endpoints that every kind of Definition has. A kind whose operation takes further parameters has one of
+    its own."""
     groups: dict[tuple[str, str, str], list[Operation]] = {}
     general: dict[tuple[str, str, str], Operation] = {}
     for operation in operations:
@@ -66,13 +67,15 @@ def _kind_endpoints(operations: Iterable[Operation]) -> Iterator[Endpoint]:
             general.setdefault(key, one)
     for key, members in groups.items():
         if len(members) == len(KINDS):
-            yield Endpoint(general[key], {member.name: member.path for member in members})
+            query = tuple(general[key].query)
+            alike = [member for member in members if tuple(member.query) == query]
+            yield Endpoint(general[key], {member.name: member.path for member in alike})
 
 
 def _general(operation: Operation, kind: Kind) -> Operation:
     def plain(text: str, many: str, one: str) -> str:
-        text = re.sub(rf"(?<![^\W_]){kind.name}(?![^\W_])", many, text)
-        return re.sub(rf"(?<![^\W_]){kind.singular}(?![^\W_])", one, text)
+        text = re.sub(rf"(?<![^\W_]){kind.singular}(?![^\W_])", one, text)
+        return re.sub(rf"(?<![^\W_]){kind.name}(?![^\W_])", many, text)
 
     return replace(
         operation,

@@ -14,10 +14,11 @@ from kheish.generate.client.endpoints import Endpoint, folded
 from kheish.generate.client.shapes import Shapes, expression
 from kheish.generate.client.table import NAMESPACES, PATH_NAMES, ROWS, Row
 
-Place = Literal["path", "query", "body", "content", "changes", "key", "if_match", "after"]
+Place = Literal["path", "query", "body", "content", "changes", "key", "if_match", "if_none_match", "after"]
 #: the namespace that all kinds of Definitions share; its first argument is bound
 DEFINITIONS, KIND = "definitions", "kind"
 STREAM = "text/event-stream"
+BINARY = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def derived(operations: Sequence[Operation], shapes: Shapes) -> list[Method]:
     endpoints = folded(operations)
     namespaces = _namespaces(operations)
     counterparts = {endpoint.operation.name for endpoint in endpoints}
-    puts = {endpoint.operation.path for endpoint in endpoints if endpoint.operation.method == "PUT"}
+    every = (*operations, *(endpoint.operation for endpoint in endpoints))
+    puts = {operation.path for operation in every if operation.method == "PUT"}
     methods = [_method(endpoint, shapes, namespaces, counterparts, puts) for endpoint in endpoints]
     methods.sort(key=lambda method: (method.namespace, method.name))
     for before, after in pairwise(methods):
@@ -145,6 +147,8 @@ def _result(endpoint: Endpoint, shapes: Shapes, is_replaced: bool) -> str:
     if endpoint.is_source:
         return "Text" if is_replaced else "str"
     if operation.answer is None:
+        if operation.media == BINARY:
+            return "bytes"
         return "str" if operation.good == (200,) else "None"
     return shapes.answer(operation)
 
@@ -198,6 +202,8 @@ def _sent(operation: Operation, shapes: Shapes, row: Row) -> Iterator[Argument]:
         yield from _fields(operation, shapes, row)
     if 412 in operation.problems:
         yield Argument("if_match", "If-Match", "if_match", "str | None", "None")
+        if operation.method == "PUT":
+            yield Argument("if_none_match", "If-None-Match", "if_none_match", "str | None", "None")
 
 
 def _fields(operation: Operation, shapes: Shapes, row: Row) -> Iterator[Argument]:

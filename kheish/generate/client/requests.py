@@ -15,8 +15,8 @@ from __future__ import annotations
 
 '''
 _CALLS = (
-    *("PATIENCE", "PUSHING", "YAML", "Call", "Stream", "Text", "define", "get", "given", "quoted"),
-    *("read_json", "read_source", "read_text", "remove", "send"),
+    *("PATIENCE", "PUSHING", "YAML", "Call", "Stream", "Text", "define", "get", "given", "located", "quoted"),
+    *("read_json", "read_bytes", "read_source", "read_text", "remove", "send"),
 )
 
 
@@ -84,10 +84,11 @@ def _made(method: Method) -> str:
             return f"get({', '.join([path, *_reader(method), *options])})"
         case "DELETE":
             reader = ["read_json"] if operation.answer is not None else []
-            return f"remove({', '.join([path, *reader, *_header(method, 'if_match')])})"
+            path = f"located({path}, {query})" if query else path
+            return f"remove({', '.join([path, *reader, *_preconditions(method)])})"
         case verb if operation.text:
-            return f"define({', '.join([repr(verb), path, 'content', *options, *_header(method, 'if_match')])})"
-    options += [f"key={one.name}" for one in method.arguments if one.place == "key"]
+            return f"define({', '.join([repr(verb), path, 'content', *options, *_preconditions(method)])})"
+    options += [f"key={one.name}" for one in method.arguments if one.place == "key"] + _preconditions(method)
     if method.row.slow:
         always = method.row.slow == "always"
         options.append(f"patience={'PUSHING' if always else f'PUSHING if {method.row.slow} else PATIENCE'}")
@@ -104,11 +105,12 @@ def _content(method: Method) -> str:
 def _reader(method: Method) -> list[str]:
     if method.endpoint.is_source:
         return ["read_source" if method.replaces_source else "read_text", "accept=YAML"]
-    return ["read_text"] if method.result == "str" else []
+    return [{"str": "read_text", "bytes": "read_bytes"}[method.result]] if method.result in ("str", "bytes") else []
 
 
-def _header(method: Method, place: str) -> list[str]:
-    return [f"{argument.name}={argument.name}" for argument in method.arguments if argument.place == place]
+def _preconditions(method: Method) -> list[str]:
+    places = ("if_match", "if_none_match")
+    return [f"{argument.name}={argument.name}" for argument in method.arguments if argument.place in places]
 
 
 def _fields(method: Method, place: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Shapes:
         """Return the shapes of these operations. Raises ValueError for two models with one name."""
         models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
         for operation in operations:
-            if operation.path in PAGES:
+            if operation.name in PAGES:
                 continue
             if operation.body is not None:
                 models[operation.body, "validation"] = None
@@ -101,6 +102,9 @@ def _is_open(model: str) -> bool:
     return model.removesuffix("View") in OPEN
 
 
+_SECRET = re.compile("pass|secret|token")
+
+
 def _class(name: str, schema: Schema) -> Iterator[str]:
     """Yield the lines of one TypedDict."""
     fields: Schema = schema.get("properties", {})
@@ -113,7 +117,10 @@ def _class(name: str, schema: Schema) -> Iterator[str]:
     if any(keyword.iskeyword(field) or not field.isidentifier() for field in fields):
         # A key that is a Python keyword needs the functional syntax.
         yield f"{name} = TypedDict({name!r}, {{"
-        yield from (f"{field!r}: {type!r}," for field, type in types.items())
+        # bandit takes the type beside a name such as `token` for a value
+        yield from (
+            f"{field!r}: {type!r},{'  # nosec B105' if _SECRET.search(field) else ''}" for field, type in types.items()
+        )
         yield "})"
         yield docstring(about)
         return

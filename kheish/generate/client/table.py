@@ -31,13 +31,13 @@ class Row:
 
 
 #: namespaces by the noun of the path, where the names differ; "" stands for the client itself
-NAMESPACES: Mapping[str, str] = {"auth": "access", "state": ""}
+NAMESPACES: Mapping[str, str] = {"auth": "access", "config": "", "instructions": "prompt", "state": ""}
 #: arguments by path parameter, where `id` would shadow the Python builtin
 PATH_NAMES: Mapping[str, str] = {"id": "name"}
 #: hand-written bases of namespaces (`connection.py`)
 BASES: Mapping[str, str] = {"flows": "FlowFollowing"}
-#: operations without a method: they serve browser forms
-PAGES = frozenset({"/login"})
+#: operations without a method: they serve browser forms, and outside senders that sign their requests
+PAGES = frozenset({"log_in", "login_page", "receive_ingress", "return_from_login"})
 #: one method for several operations whose paths differ in the last segment: the name of the operation and the argument
 TOGETHER: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("change_state", "what"): ("put_back_state", "accept_rewind", "pack_state", "reindex_state"),
@@ -55,12 +55,26 @@ SHAPES: Mapping[str, str] = {
     "SessionChanges": "SessionSettings",
 }
 #: models of objects with unknown fields: `Json`
-OPEN = frozenset({"Free", "Definition"})
+OPEN = frozenset({"Free", "Definition", "SkillDetails"})
+
+_TASK: Mapping[str, str] = {"{id}": "project", "{task_id}": "task"}
 
 ROWS: Mapping[str, Row] = {
+    "get_asset_content": Row(method="text"),
+    "collect_assets": Row(method="gc"),
+    "rotate_source_token": Row(namespace="sources", method="rotate_token"),
+    "revoke_source_token": Row(namespace="sources", method="revoke_token"),
+    "create_observations": Row(positional=("items",), renamed={"{id}": "source"}),
+    "list_observations": Row(renamed={"{id}": "source"}),
+    "get_observation_raw": Row(method="raw"),
     "change_state": Row(method="state", slow="always"),
+    "config_text": Row(method="config_text"),
+    "put_config": Row(method="put_config"),
+    "config_history": Row(method="config_history"),
+    "restore_config": Row(method="restore_config"),
     "pause": Row(positional=("route",)),
     "push_backup": Row(method="backup", slow="always"),
+    "test_route": Row(slow="always"),
     "resume": Row(positional=("route",), slow="takeover"),
     "create_session": Row(positional=("session_id",)),
     "change_session": Row(method="patch"),
@@ -94,6 +108,24 @@ ROWS: Mapping[str, Row] = {
     "change_goal": Row(namespace="goals", method="update", renamed={"{session_id}": "session"}),
     "clear_goal": Row(namespace="goals", method="clear", renamed={"{session_id}": "session"}),
     "steer_run": Row(positional=("content",)),
+    "list_project_tasks": Row(namespace="projects", method="tasks", renamed={"{id}": "project"}),
+    "get_project_task": Row(namespace="projects", method="task", renamed=_TASK),
+    "create_project_task": Row(
+        namespace="projects", method="create_task", positional=("title",), renamed={"{id}": "project"}
+    ),
+    "change_project_task": Row(namespace="projects", method="update_task", renamed=_TASK),
+    "delete_project_task": Row(namespace="projects", method="delete_task", renamed=_TASK),
+    "start_project_task": Row(namespace="projects", method="start_task", renamed=_TASK),
+    "claim_project_task": Row(namespace="projects", method="claim_task", positional=("holder",), renamed=_TASK),
+    "extend_project_task": Row(namespace="projects", method="extend_task", renamed=_TASK),
+    "release_project_task": Row(namespace="projects", method="release_task", positional=("reason",), renamed=_TASK),
+    "complete_project_task": Row(namespace="projects", method="complete_task", positional=("output",), renamed=_TASK),
+    "project_board": Row(namespace="projects", method="board"),
+    "list_project_members": Row(namespace="projects", method="members"),
+    "list_project_channels": Row(namespace="projects", method="channels"),
+    "pause_project": Row(namespace="projects", method="pause", positional=("reason",)),
+    "resume_project": Row(namespace="projects", method="resume", positional=("reason",)),
+    "archive_project": Row(namespace="projects", method="archive", positional=("reason",)),
     "list_mail": Row(namespace="mailbox", method="list", renamed={"{agent_id}": "agent"}),
     "get_mail": Row(namespace="mailbox", method="get", renamed={"{agent_id}": "agent", "{message_id}": "message"}),
     "post_mail": Row(namespace="mailbox", method="post", positional=("payload",), renamed={"{agent_id}": "agent"}),
@@ -101,6 +133,12 @@ ROWS: Mapping[str, Row] = {
     "redeliver_mail": Row(
         namespace="mailbox", method="redeliver", renamed={"{agent_id}": "agent", "{message_id}": "message"}
     ),
+    "add_channel_member": Row(method="add_member", renamed={"{id}": "channel"}),
+    "post_channel_message": Row(method="post", positional=("text",)),
+    "edit_channel_message": Row(method="edit"),
+    "remove_channel_message": Row(method="remove"),
+    "add_reaction": Row(method="react", positional=("emoji",)),
+    "change_channel_thread": Row(method="change_thread"),
     "resolve_approval": Row(presets="decision"),
     "decline_question": Row(positional=("reason",)),
     "check_permission": Row(positional=("arguments",)),
@@ -119,6 +157,17 @@ ROWS: Mapping[str, Row] = {
     "release_version": Row(method="release"),
     "diff_playbook": Row(positional=("from", "to"), renamed={"from": "before", "to": "after"}),
     "blame_playbook": Row(positional=("version",)),
+    "list_debug": Row(namespace="runs", method="debug"),
+    "get_debug": Row(namespace="runs", method="debug_artifact"),
+    "export_stack": Row(method="files"),
     "trust": Row(method="allow"),
+    "get_trusted_skill": Row(namespace="trust", method="trusted_skill", renamed={"{id}": "skill"}),
+    "get_trusted_server": Row(namespace="trust", method="trusted_server", renamed={"{id}": "server"}),
+    "get_trusted_hook": Row(namespace="trust", method="trusted_hook", renamed={"{id}": "hook"}),
+    "get_trusted_output": Row(namespace="trust", method="trusted_output", renamed={"{id}": "output"}),
+    "get_delivery": Row(method="get"),
+    "replay_delivery": Row(method="replay"),
+    "replay_deliveries": Row(method="replay_all"),
+    "resolve_delivery": Row(method="resolve"),
     "validate_definition": Row(renamed={"id": "name"}),
 }

@@ -17,9 +17,7 @@ from functools import lru_cache
 
 from kheish.jobs import wrappers
 from kheish.jobs.plainwords import UNKNOWN
-from kheish.jobs.programs import build as programs_build
-from kheish.jobs.programs import git as programs_git
-from kheish.jobs.programs import look as programs_look
+from kheish.jobs.programs import build as programs_build, git as programs_git, look as programs_look
 from kheish.jobs.programs.values import LONGEST, OPERANDS, Options, Program, Use, options_of
 
 TABLE: dict[str, Program] = {
@@ -29,9 +27,9 @@ TABLE: dict[str, Program] = {
     **dict.fromkeys(wrappers.ALWAYS, Program(source="its manual: it runs the command that its words name", wraps=True)),
 }
 
-_VERSIONED = re.compile(r"(python|pip|perl|ruby|php|lua|node|pytest|gawk|gcc|clang)-?\d[\d.]*\Z")
+_VERSIONED = re.compile(r"(python|pip|perl|ruby|php|lua|node|pytest|gawk|gcc|clang)-?[0-9][0-9.]*\Z")
 _ALIASES = {"nodejs": "node", "pypy": "python", "pypy3": "python", "ripgrep": "rg"}
-_NUMBER = re.compile(r"-\d+")
+_NUMBER = re.compile(r"-[0-9]+")
 _MOST_NESTING = 3
 
 
@@ -297,7 +295,7 @@ class _Judge:
 
     def _letters(self, word: str, options: Options) -> tuple[str, str | None, bool]:
         """Return the last option of a bundle, its attached value, and whether the table has all of them."""
-        if options.digits and re.fullmatch(r"-\d+", word):
+        if options.digits and re.fullmatch(r"-[0-9]+", word):
             return "-#", "", True
         for at, letter in enumerate(word[1:], 1):
             kind = options.takes.get(f"-{letter}")

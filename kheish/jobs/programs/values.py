@@ -10,12 +10,14 @@ from typing import Literal
 
 #: a part of a regular expression between slashes; it must read the same whether or not brackets hide a slash
 _PIECE = r"(?:[^/\\\n\[]|\\[^\n]|\[\^?\]?[^\]/\\\n]*\])"
-_ADDRESS = rf"(?:\d+|\$|/{_PIECE}+/)"
-_SUBSTITUTE = rf"s(?:/{_PIECE}+/(?:[^/\\\n]|\\[^\n])*/|\|{_PIECE.replace('/', '|')}+\|(?:[^|\\\n]|\\[^\n])*\|)[gpIi\d]*"
+_ADDRESS = rf"(?:[0-9]+|\$|/{_PIECE}+/)"
+_SUBSTITUTE = (
+    rf"s(?:/{_PIECE}+/(?:[^/\\\n]|\\[^\n])*/|\|{_PIECE.replace('/', '|')}+\|(?:[^|\\\n]|\\[^\n])*\|)[gpIi0-9]*"
+)
 _SED = rf"(?:{_ADDRESS}(?:,[+~]?{_ADDRESS})?)?[ ]?!?(?:[pdq=lnNDPgGhHx]|{_SUBSTITUTE})"
 _AWK_TEXT = r'"(?:[^"\\\n]|\\[nt"\\])*"'
-_AWK_VALUE = rf"(?:\$\d+|\$?N[FR]|{_AWK_TEXT})"
-_AWK_TEST = rf"(?:/{_PIECE}+/|{_AWK_VALUE} ?(?:==|!=|<=?|>=?|~) ?(?:\d+|{_AWK_TEXT}|/{_PIECE}+/))"
+_AWK_VALUE = rf"(?:\$[0-9]+|\$?N[FR]|{_AWK_TEXT})"
+_AWK_TEST = rf"(?:/{_PIECE}+/|{_AWK_VALUE} ?(?:==|!=|<=?|>=?|~) ?(?:[0-9]+|{_AWK_TEXT}|/{_PIECE}+/))"
 _AWK_PRINT = rf"\{{ ?printf?(?: ?{_AWK_VALUE}(?: ?,? ?{_AWK_VALUE})*)? ?;? ?\}}"
 
 #: the patterns of harmless operands, by the names that `Use.operands` uses

@@ -11,11 +11,10 @@ import click
 
 from kheish.jobs import probing
 from kheish.offline import scanning
-from kheish.offline.doctor import machine as doctor_machine
-from kheish.offline.doctor import root as doctor_root
+from kheish.offline.doctor import machine as doctor_machine, root as doctor_root
 from kheish.offline.doctor.machine import Finding
 
-_TONES = {"ok": "green", "warning": "yellow", "error": "red"}
+_TONES = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 _WIDTH = 100
 
 

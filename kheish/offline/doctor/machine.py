@@ -25,7 +25,7 @@ _INOTIFY = Path("/proc/sys/fs/inotify")
 class Finding:
     """One thing that was looked at: how it is, and, where it is not well, what to do."""
 
-    level: Literal["ok", "warning", "error"]
+    level: Literal["ok", "note", "warning", "error"]
     what: str
     do: str = ""
 

@@ -22,8 +22,7 @@ from kheish.offline.doctor.machine import Finding
 from kheish.store import door, lock, secrets
 from kheish.store.edits import definitions as reading
 from kheish.store.edits.problems import Problem
-from kheish.store.git import command as git
-from kheish.store.git import root_format
+from kheish.store.git import command as git, root_format
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
 
@@ -31,7 +30,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a prox
 def state_root(root: Path) -> Iterator[Finding]:
     """Look at the format of the state root; on a new machine there is none yet."""
     if not root.exists() and root == discovery.default_root():
-        yield Finding("warning", f"there is no state root yet at {root}",
+        yield Finding("note", f"there is no state root yet at {root}",
                       "Create one with `kheish init DIR`, or pass yours with --state-root.")  # fmt: skip
         return
     try:

@@ -8,6 +8,8 @@ from typing import Any
 
 from kheish.domain.agents import ending, standing
 from kheish.domain.agents.agent import Agent
+from kheish.domain.sessions import end as session_end
+from kheish.runtime.projects import work
 from kheish.state import pins
 from kheish.state.state import State
 
@@ -20,7 +22,7 @@ async def close(
 ) -> list[str]:
     """Close an agent; with `cascade`, all agents below it before. Returns the closed agents, the innermost first.
 
-    Raises NotFound, AgentStateConflict.
+    Raises NotFound, AgentStateConflict, SessionNotIdle for one that owns open tasks of projects.
     """
     await state.caught_up()
     closed: list[str] = []
@@ -29,7 +31,9 @@ async def close(
             closed += await close(state, doc["agent_id"], stopped, by=by, reason=reason, cascade=True)
     async with AsyncExitStack() as used:
         await used.enter_async_context(pins.thing(state, Agent, agent_id))
+        owned = await work.owned(state, state.get(Agent, agent_id).session_id)
         agent = state.get(Agent, agent_id)
+        session_end.check_owned(agent.session_id, owned)
         if agent.parent_session is not None:
             await used.enter_async_context(state.using(agent.parent_session))
         return [*closed, *ending.close(state, agent, stopped, by=by, reason=reason, cascade=cascade)]

@@ -54,6 +54,7 @@ async def carried(
         segments=len(history.segments),
         spills=history.spills,
         tainted_by=session.tainted_by,
+        asset_ids=forks.asset_ids(conversation),
     )
     return opening, conversation
 

@@ -6,7 +6,7 @@ narrows what the parent has. Its tools have other names there (`Read`, `Bash`), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kheish import ids
 from kheish.beneath import Door, files, pool
-from kheish.domain import personas, workspaces
+from kheish.domain import personas, public_names, workspaces
 from kheish.domain.permissions.rules import Mode
 from kheish.domain.personas import Persona
 from kheish.errors import Fault, Invalid, NotBeneath, NotFound
+from kheish.ids import MOST
 from kheish.state.state import State
 from kheish.store import parsing
 from kheish.store.edits import definitions
@@ -25,24 +26,6 @@ from kheish.store.files import blob_id
 
 FOLDER = ".claude/agents"
 _BYTES = 256 * 1024
-#: tools of such files, by the names that they have there
-TOOLS: Mapping[str, tuple[str, ...]] = {
-    "Agent": ("spawn_agent", "wait_agent", "get_agent", "list_agents", "message_agent", "close_agent"),
-    "Bash": ("bash", "shell_task_start"),
-    "BashOutput": ("task_output",),
-    "Edit": ("edit_file", "apply_patch"),
-    "Glob": ("glob_search", "list_files"),
-    "Grep": ("grep_search",),
-    "KillShell": ("task_stop",),
-    "LS": ("list_files",),
-    "MultiEdit": ("edit_file", "apply_patch"),
-    "Read": ("read_file", "list_files"),
-    "Task": ("spawn_agent", "wait_agent", "get_agent", "list_agents", "message_agent", "close_agent"),
-    "TodoWrite": ("todo_write",),
-    "WebFetch": ("web_fetch",),
-    "WebSearch": ("web_search",),
-    "Write": ("write_file",),
-}
 _MODES: Mapping[str, Mode] = {
     "default": "default",
     "acceptEdits": "accept_edits",
@@ -63,8 +46,9 @@ class _Foreign(BaseModel):
     disallowedTools: str | list[str] | None = None
     model: str | None = None
     permissionMode: str | None = None
-    maxTurns: int | None = Field(default=None, ge=1)
+    maxTurns: int | None = Field(default=None, ge=1, le=MOST)
     isolation: str | None = None
+    skills: str | list[str] | None = None
     body: str = Field(min_length=1)
 
 
@@ -75,16 +59,18 @@ async def find(state: State, workspace: str, name: str) -> tuple[Persona, dict[s
     """
     definition = state.definitions.by_kind["personas"].get(name)
     if definition is not None:
-        blob = blob_id(definition.raw)
-        return definition.value, personas.snapshot(name, definition.value, definition.digest, ids.now(), blob=blob)
-    ids.check_slug(name, "agent")
-    door = workspaces.door_of(state, workspace)
-    try:
-        raw = await pool.run(door, _read, door, f"{FOLDER}/{name}.md")
-    except NotBeneath:
-        raise NotFound(f"There is no agent file {name!r}: neither a persona nor {FOLDER}/{name}.md.") from None
-    persona = await parsing.run(read, raw, name)
-    return persona, personas.snapshot(name, persona, sha256(raw).hexdigest(), ids.now(), blob=blob_id(raw))
+        persona, digest, raw = definition.value, definition.digest, definition.raw
+    else:
+        ids.check_slug(name, "agent")
+        door = workspaces.door_of(state, workspace)
+        try:
+            raw = await pool.run(door, _read, door, f"{FOLDER}/{name}.md")
+        except NotBeneath:
+            raise NotFound(f"There is no agent file {name!r}: neither a persona nor {FOLDER}/{name}.md.") from None
+        persona, digest = await parsing.run(read, raw, name), sha256(raw).hexdigest()
+    snapshot = personas.snapshot(name, persona, digest, ids.now(), blob=blob_id(raw))
+    skills = dict.fromkeys((*persona.default_skills, *(persona.skills or ())))
+    return persona, {**snapshot, "default_skills": list(skills)}
 
 
 def _read(door: Door, path: str) -> bytes:
@@ -104,12 +90,13 @@ def read(raw: bytes, name: str) -> Persona:
     return Persona(
         display_name=found.name,
         description=found.description,
-        tools=list(_translated(tools)) if tools is not None else None,
-        disallowed_tools=list(_translated(_named(found.disallowedTools) or [])),
+        tools=list(public_names.translated(tools)) if tools is not None else None,
+        disallowed_tools=list(public_names.translated(_named(found.disallowedTools) or [])),
         # The names of models there are another vendor's; the route stays the parent's.
         permission_mode=mode if found.permissionMode is None or mode is not None else "plan",
         limits=limits,
         isolation="worktree" if found.isolation == "worktree" else None,
+        skills=_named(found.skills),
         body=found.body,
     )
 
@@ -121,10 +108,3 @@ def _named(given: str | list[str] | None) -> list[str] | None:
     names = given.split(",") if isinstance(given, str) else given
     cleaned = [name.strip() for name in names if name.strip()]
     return None if cleaned == ["*"] else cleaned
-
-
-def _translated(names: list[str]) -> Iterator[str]:
-    """Yield the names that tools have here. Of `Bash(git *)` only the tool counts, since rules decide on calls."""
-    for name in names:
-        plain = name.partition("(")[0].strip()
-        yield from TOOLS.get(plain, (plain,)) if plain else ()

@@ -137,4 +137,5 @@ async def letter(state: State, child: Agent, output: Any) -> letters.Letter:
         payload=payload,
         subject=f"{child.name}: {payload['status']}",
         message_id=f"msg_{child.agent_id.removeprefix('agent_')}-{child.answers}",
+        unattended=child.unattended,
     )

@@ -16,7 +16,7 @@ from kheish.domain.agents.agent import Agent, of_session
 from kheish.domain.agents.spawn import Child, Spawn
 from kheish.domain.events import Draft, changed
 from kheish.domain.events.agents import Worktree
-from kheish.domain.runs import Run
+from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, Invalid, KheishError
 from kheish.runtime.agents import contexts, files
@@ -56,6 +56,8 @@ async def _check_sibling(state: State, parent: Agent, wanted: Spawn) -> None:
     """Raise AgentExists if a settled sibling has the name."""
     if wanted.key is not None and wanted.key.result is not None:
         return
+    if parent.children == len(parent.live):
+        return  # none has settled: their names are in memory
     await state.caught_up()
     fields = {"parent": parent.agent_id, "path": f"{parent.path}/{wanted.name}"}
     page = await asyncio.to_thread(state.index.things, "agent", limit=1, fields=fields)
@@ -69,6 +71,14 @@ def run_of(state: State, agent: Agent) -> Run | None:
     return state.find(Run, active) if active is not None else None
 
 
+def _current(state: State, agent: Agent, run: Run | None) -> Run | None:
+    """Return a run as it is now. If it has ended since a caller's request began, without being stopped, return the run
+    that has the slot now."""
+    run = state.find(Run, run.run_id) if run is not None else None
+    ended_by_itself = run is not None and run.status in (Status.COMPLETED, Status.FAILED)
+    return run_of(state, agent) if ended_by_itself else run
+
+
 async def planned(state: State, parent_session: str, run: Run | None, request: Request) -> Child:
     """Return the child that may be spawned; nothing changes. Width is checked before all else.
 
@@ -80,8 +90,8 @@ async def planned(state: State, parent_session: str, run: Run | None, request: R
         wanted = changed(wanted, workspace=os.path.normpath(Path(folder) / request.cwd))
     spawn.check_width(state, narrowing.rights(state, parent, run), wanted)
     wanted = await prepared(state, parent_session, request)
-    run = state.get(Run, run.run_id) if run is not None else None
-    return spawn.plan(state, of_session(state, parent_session), run, wanted)
+    parent = of_session(state, parent_session)
+    return spawn.plan(state, parent, _current(state, parent, run), wanted)
 
 
 async def spawned(
@@ -102,7 +112,7 @@ async def spawned(
             carried = await contexts.carried(state, parent_session, child.session_id, path, context)
         if tree is None and carried is None:
             return child, spawn.drafts(state, child)
-        run = state.get(Run, run.run_id) if run is not None else None
+        run = _current(state, of_session(state, parent_session), run)
         spawn.plan(state, of_session(state, parent_session), run, child.wanted)  # others may have spawned meanwhile
         opening, conversation = carried if carried is not None else (None, None)
         child = changed(child, parent=of_session(state, parent_session), run=run)

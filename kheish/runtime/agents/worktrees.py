@@ -3,7 +3,8 @@
 Git runs as a job in the workspace, with hooks off and a clean environment. Its configuration can name programs that
 convert, compare and merge files: git commands that run them are confined like an agent's commands. A worktree goes when
 git itself has answered that nothing in it is uncommitted or untracked, and that its commit is the base or merged. Any
-other answer, and any failure, keeps it; its work is then on its branch or in its folder.
+other answer, and any failure, keeps it; its work is then on its branch or in its folder. A folder that goes is renamed
+first: half of it would look like work that deletes files, and be committed as such after a kill.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from kheish.store.git.command import EMAIL, NAME
 
 _SECONDS = 120.0
 _OUTPUT = 2 * 1024 * 1024
+_REMOVING = ".removing"  # the end of the name of a folder that is being removed
 _OWNER = "worktree"  # a job that a killed daemon left is removed at the start
 #: no hooks and no programs that a repository's configuration names
 _SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "commit.gpgSign=false",
@@ -138,9 +140,12 @@ class Worktrees:
         return True
 
     async def finish(self, tree: Worktree) -> Finished:
-        """Finish the worktree of an agent that has settled, as it was asked for."""
+        """Finish the worktree of an agent that has settled, as it was asked for. A repeat after a kill finds what was
+        done."""
         if tree.finish == "discard":
             return await self.discard(tree)
+        if not await asyncio.to_thread(Path(tree.path).exists):
+            return await self._finish_removed(tree)
         if tree.finish == "commit":
             committed = await self.commit(tree)
             if committed.state == "kept":
@@ -186,16 +191,36 @@ class Worktrees:
         await self.refs(tree.repository, "branch", "--delete", tree.branch)  # refused by git if it has other commits
         return Finished("removed", commit=commit)
 
+    async def _finish_removed(self, tree: Worktree) -> Finished:
+        """Finish a worktree whose folder is gone: its branch goes, too, unless it has commits of its own."""
+        await self.refs(tree.repository, "worktree", "prune")
+        head = await self.refs(tree.repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}")
+        if head.status not in (0, 1):
+            return Finished("kept", reason=_last_line(head.output))
+        commit = head.output.strip() or None
+        if commit is not None and commit != tree.base and not await self._is_merged(tree, commit):
+            return Finished("committed", commit=commit, reason=f"its work is on the branch {tree.branch}")
+        await self.refs(tree.repository, "branch", "--delete", tree.branch)
+        return Finished("removed", commit=commit)
+
     async def _delete(self, tree: Worktree) -> str | None:
         """Remove the folder, and its entry in the repository. Return why that failed."""
-        if not Path(tree.path).is_relative_to(self.folder):
+        path = Path(tree.path)
+        if not path.is_relative_to(self.folder):
             return f"it is not in {self.folder}"
+        aside = self.folder / f".{path.name}.{ids.new('job')[-8:]}{_REMOVING}"
         try:
-            await asyncio.to_thread(shutil.rmtree, tree.path)
+            await asyncio.to_thread(path.rename, aside)
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
+        await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)  # what is left goes at the next start
         pruned = await self.refs(tree.repository, "worktree", "prune")
         return None if pruned.is_good else _last_line(pruned.output)
+
+    def sweep(self) -> None:
+        """Remove the folders whose removal was cut off. Blocks on disk."""
+        for path in self.folder.glob(f".*{_REMOVING}"):
+            shutil.rmtree(path, ignore_errors=True)
 
     async def _is_merged(self, tree: Worktree, commit: str) -> bool:
         merged = await self.refs(tree.repository, "merge-base", "--is-ancestor", commit, "HEAD")
@@ -252,7 +277,8 @@ class Worktrees:
 
     def listed(self) -> list[str]:
         """Return the names of the folders there; blocks on disk."""
-        return sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted(name for name in names if not name.endswith(_REMOVING))
 
 
 def _last_line(output: str) -> str:

@@ -84,6 +84,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image for a model; `data` is its content in Base64."""
+
+    media_type: str
+    data: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A message of the prompt. `tool` messages answer `call_id`; `assistant` messages may carry `calls`.
 
@@ -96,9 +104,15 @@ class Message:
     call_id: str | None = None
     is_error: bool = False
     opaque: Any = None
+    _images: tuple[Image, ...] = ()  # of a user's message; outside of digests, since its text names them by theirs
     # computed once for a message, since a history is sent with each request; not part of its value
     _tokens: int | None = field(default=None, init=False, compare=False, repr=False)
     _is_clean: bool = field(default=False, init=False, compare=False, repr=False)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images that follow its text."""
+        return self._images
 
     def counted(self, count: Callable[[Message], int]) -> int:
         """Return about how many tokens it has; `count` is called once."""

@@ -9,6 +9,7 @@ import orjson
 
 from kheish.runtime.drivers import bounds, growing, lenient
 from kheish.runtime.drivers.base import Call
+from kheish.texts import is_number
 
 _LONGEST_NUMBER = 12  # digits of an index
 
@@ -113,7 +114,7 @@ def _index(value: Any, position: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    return int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_NUMBER else position
+    return int(digits) if is_number(digits) and len(digits) <= _LONGEST_NUMBER else position
 
 
 def _as_text(value: Any) -> str:

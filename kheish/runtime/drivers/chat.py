@@ -37,7 +37,13 @@ def _message(message: Message, route_id: str) -> dict[str, Any]:
             return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
         case "assistant":
             return _assistant(message, route_id)
-    return {"role": message.role, "content": message.text}
+    return {"role": message.role, "content": _parts(message) if message.images else message.text}
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    """Return a text with its images."""
+    images = [f"data:{one.media_type};base64,{one.data}" for one in message.images]
+    return [{"type": "text", "text": message.text}, *({"type": "image_url", "image_url": {"url": u}} for u in images)]
 
 
 def _assistant(message: Message, route_id: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _WINDOWS = (
     "max_input_tokens", "inputTokenLimit",
 )  # fmt: skip
 _LOADED = ("loaded_context_length",)  # LM Studio
-_NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
+_NUM_CTX = re.compile(r"^num_ctx\s+([0-9]+)", re.MULTILINE)
 
 
 async def window(request: Request) -> int | None:

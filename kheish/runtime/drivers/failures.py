@@ -14,6 +14,7 @@ import orjson
 
 from kheish.runtime.drivers import sayings
 from kheish.runtime.drivers.base import ErrorKind, ModelError, Reply
+from kheish.texts import is_number
 
 _LONGEST_MESSAGE = 1000
 _MATCHED = 4000  # characters of a message that patterns search
@@ -99,7 +100,7 @@ def _merge(first: Said, second: Said, message: str | None = None) -> Said:
 
 def _status(value: Any) -> int | None:
     digits = str(value) if isinstance(value, (str, int)) else ""
-    return int(digits) if len(digits) == 3 and digits.isdecimal() and 400 <= int(digits) < 600 else None
+    return int(digits) if len(digits) == 3 and is_number(digits) and 400 <= int(digits) < 600 else None
 
 
 def _field_of(fields: Mapping[str, Any]) -> str | None:
@@ -113,7 +114,7 @@ def _field_of(fields: Mapping[str, Any]) -> str | None:
 
 def _path(text: str) -> str:
     """Return a field's path in one spelling: `messages.3.name` and `messages[3].name` both become the latter."""
-    return re.sub(r"\.(\d{1,6})(?=\.|$)", r"[\1]", text[:200])
+    return re.sub(r"\.([0-9]{1,6})(?=\.|$)", r"[\1]", text[:200])
 
 
 def _delay_of(fields: Mapping[str, Any]) -> float | None:

@@ -30,11 +30,18 @@ class Fields:
     def add(self, key: str, value: Any) -> int:
         """Add a fragment; returns its size in characters."""
         self._pieces.setdefault(key, []).append(value)
-        return len(key) + (len(value) if isinstance(value, str) else len(orjson.dumps(value, default=str)))
+        return len(key) + _size(value)
 
     def joined(self) -> dict[str, Any]:
         """Return the whole fields, each as a JSON value that can be written."""
         return {key: value for key, pieces in self._pieces.items() if (value := written(_join(pieces))) is not None}
+
+
+def _size(value: Any) -> int:
+    """Return the characters of a fragment as JSON; none for a fragment that is too deep to be kept."""
+    if isinstance(value, str):
+        return len(value)
+    return 0 if lenient.is_deep(value) else len(orjson.dumps(lenient.clean(value), default=str))
 
 
 def written(value: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 
+from kheish.runtime.debug import wire
 from kheish.runtime.drivers import bounds
 from kheish.runtime.drivers.base import ModelError
 
@@ -34,6 +35,8 @@ def put_on(client: httpx.AsyncClient) -> None:
 async def _ask_plain(request: httpx.Request) -> None:
     """Request an unpacked answer: compression gains nothing on a stream of small events."""
     request.headers["accept-encoding"] = "identity"
+    if (exchange := wire.current()) is not None and (raw := await request.aread()):
+        exchange.sent(raw)
 
 
 async def _bound(response: httpx.Response) -> None:
@@ -67,6 +70,7 @@ class _Bounded(httpx.AsyncByteStream):
         self._encoding = encoding
         self._bound = bounds.ERROR if is_error else bounds.BYTES
         self._is_error = is_error
+        self._exchange = wire.current()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         received = given = 0
@@ -81,6 +85,8 @@ class _Bounded(httpx.AsyncByteStream):
                     if self._is_error:
                         return
                     raise ModelError("oversized", f"the answer is longer than {self._bound:,} bytes")
+                if self._exchange is not None:
+                    self._exchange.got(piece)
                 yield piece
 
     async def aclose(self) -> None:

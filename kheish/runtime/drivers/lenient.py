@@ -16,6 +16,8 @@ import orjson
 
 from kheish.runtime.drivers import bounds
 
+_LEAST, _GREATEST = -(1 << 63), (1 << 64) - 1  # of the integers that orjson writes
+_FLOAT_BITS = 1023  # of the largest integer that a float can stand for
 _DIGITS = 18  # digits of an integer that every reader can hold
 _NOT_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -76,10 +78,13 @@ def cut(text: str) -> tuple[str, str]:
 
 
 def clean(value: Any) -> Any:
-    """Return the value with whole characters only, if the slow reader parsed it."""
+    """Return the value with whole characters only, if the slow reader parsed it, and without integers of more than 64
+    bits, which no JSON of ours can hold."""
     match value:
         case str():
             return joined(value)
+        case int() if not _LEAST <= value <= _GREATEST:
+            return float(value) if value.bit_length() <= _FLOAT_BITS else None
         case dict():
             return {joined(str(key)): clean(item) for key, item in value.items()}
         case list():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_INDEX = re.compile(r"\[\d*\]|(?<=\.)\d+(?=\.|$)|/\d+(?=/|$)")
+_INDEX = re.compile(r"\[[0-9]*\]|(?<=\.)[0-9]+(?=\.|$)|/[0-9]+(?=/|$)")
 #: fields that every request needs
 _NEEDED = frozenset({
     "model", "messages", "stream", "role", "content", "tool_calls", "tool_call_id", "id", "type", "function",

@@ -13,6 +13,7 @@ from kheish.runtime.drivers.base import Driver
 DRIVERS: dict[str, tuple[str, str]] = {
     "openai": ("kheish.runtime.drivers.openai", "OpenAIDriver"),
     "litellm": ("kheish.runtime.drivers.litellm", "LiteLLMDriver"),
+    "replay": ("kheish.runtime.drivers.replay", "ReplayDriver"),
     "scripted": ("kheish.runtime.drivers.scripted", "ScriptedDriver"),
 }
 
@@ -33,6 +34,11 @@ def _load(name: str) -> Callable[[], Driver]:
     module, attribute = DRIVERS[name]
     made: Callable[[], Driver] = getattr(import_module(module), attribute)
     return made
+
+
+def loaded() -> frozenset[str]:
+    """Return the names of the drivers that were used."""
+    return frozenset(_open)
 
 
 async def close_all() -> None:

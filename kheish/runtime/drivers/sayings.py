@@ -26,7 +26,7 @@ class Saying(NamedTuple):
 
 def _row(words: str, source: str) -> Saying:
     for name in ("window", "prompt"):
-        words = words.replace(f"<{name}>", rf"(?P<{name}>\d[\d,_]{{0,12}})")
+        words = words.replace(f"<{name}>", rf"(?P<{name}>[0-9][0-9,_]{{0,12}})")
     return Saying(re.compile(words, re.IGNORECASE), source)
 
 
@@ -42,7 +42,7 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"prompt is too long: <prompt>, model maximum context length: <window>",
          "seen: fw-ai/cookbook#134 (Fireworks)"),
     _row(r"prompt is too long: <prompt> tokens > <window> maximum", "seen: anthropics/claude-code#12186"),
-    _row(r"input length and `?max_tokens`? exceed context limit: <prompt> \+ \d{1,9} > <window>",
+    _row(r"input length and `?max_tokens`? exceed context limit: <prompt> \+ [0-9]{1,9} > <window>",
          "seen: anthropics/claude-code#228, docker/docker-agent#569"),
     _row(r"input token count(?: \(<prompt>\))? exceeds the maximum number of tokens allowed(?: \(?<window>\)?)?",
          "seen: google-gemini/gemini-cli#6678, googleapis/python-genai#2050 (Vertex), warpdotdev/warp#15662"),
@@ -50,7 +50,7 @@ OVERFLOWS: tuple[Saying, ...] = (
          "unverified: Vertex"),
     _row(r"maximum prompt length is <window> but the request contains <prompt>", "seen: cline/cline#3120"),
     _row(r"exceeded model token limit:? <window>(?: \(requested: <prompt>\))?", "seen: MoonshotAI/kimi-cli#2011"),
-    _row(r"range of input length should be \[\d{1,9}, ?<window>\]",
+    _row(r"range of input length should be \[[0-9]{1,9}, ?<window>\]",
          "seen: QwenLM/qwen-code#98, infiniflow/ragflow#589"),
     _row(r"request \(<prompt> tokens\) exceeds the available context size \(<window> tokens\)",
          "told: llama.cpp tools/server/server-context.cpp; seen: its type, in server-common.cpp"),
@@ -74,7 +74,7 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"prompt has <prompt> tokens?, but the configured context size is <window>", "told: DS4"),
     _row(r"prompt length \(<prompt>\) exceeds maximum (?:input|sequence) length \(<window>\)",
          "seen: triton-inference-server/tensorrtllm_backend#565, #141"),
-    _row(r"length <prompt>(?: \+ \d{1,9})? is greater than (?:the )?max_seq_len <window>",
+    _row(r"length <prompt>(?: \+ [0-9]{1,9})? is greater than (?:the )?max_seq_len <window>",
          "seen: SillyTavern/SillyTavern#3543 (tabbyAPI, with the answer's length)"),
     _row(r"tokens? exceeds? the configured limit of <window>", "told: OpenAI, Azure"),
     _row(r"request too large for .{0,300}limit <window>, requested <prompt>",
@@ -104,7 +104,7 @@ OVERFLOWS: tuple[Saying, ...] = (
 
 #: The size of the prompt, where the row above states only the window
 PROMPT_SIZES: tuple[re.Pattern[str], ...] = tuple(
-    re.compile(words.replace("<n>", r"(\d[\d,_]{0,12})"), re.IGNORECASE)
+    re.compile(words.replace("<n>", r"([0-9][0-9,_]{0,12})"), re.IGNORECASE)
     for words in (
         r"<n> of text input",  # OpenRouter (Aider-AI/aider#3721): "about N tokens" before it counts the answer, too
         r"<n> in (?:your prompt|the messages)",  # OpenAI, vLLM: "(39000 in the messages, 1000 in the completion)"
@@ -179,10 +179,11 @@ WORDS: tuple[tuple[ErrorKind, Saying], ...] = (
 
 #: "Please try again in 6m0s" (OpenAI, Groq), "retry after 9 seconds" (Azure), "retry in 34.07s" (Gemini)
 DELAY = re.compile(
-    r"(?:try again|retry|wait)(?: again)? (?:in|after|for) (?P<delay>(?:\d{1,6}(?:\.\d{1,12})? ?[a-z]{1,12} ?){1,4})",
+    r"(?:try again|retry|wait)(?: again)? (?:in|after|for) "
+    r"(?P<delay>(?:[0-9]{1,6}(?:\.[0-9]{1,12})? ?[a-z]{1,12} ?){1,4})",
     re.IGNORECASE,
 )
-DELAY_PART = re.compile(r"(\d{1,6}(?:\.\d{1,12})?) ?(ms|milli|s|m|h)[a-z]{0,12}", re.IGNORECASE)
+DELAY_PART = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,12})?) ?(ms|milli|s|m|h)[a-z]{0,12}", re.IGNORECASE)
 SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 #: A request field that the server does not accept

@@ -8,22 +8,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kheish.domain.memory import file as memory_file
-from kheish.domain.memory import names
+from kheish.domain.memory import file as memory_file, names
 from kheish.domain.memory.file import Load, MemoryFile
 from kheish.domain.memory.ledger import NOUN, Origin, read
 from kheish.domain.memory.names import Place
 from kheish.errors import FileRefused, Invalid
+from kheish.runtime.memory import signatures
+from kheish.runtime.memory.signatures import Signature
 from kheish.state.state import State
 from kheish.store import door
 from kheish.store.edits import definitions as reading
 from kheish.store.edits.problems import Problem
 
 _NOTHING: Mapping[str, Note] = {}
+_LAST = "\U0010ffff"  # after all names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Note:
     expires: str | None
     text: str | None  # of a file with `load: always`
     origin: Origin | None = None
+    signature: Signature = b""  # of the name and the content, for searches
 
     @property
     def path(self) -> str:
@@ -85,7 +88,15 @@ class Catalog:
 
     def all(self) -> list[Note]:
         """Return all notes, by path."""
-        return [notes[name] for _, notes in sorted(self._places.items()) for name in sorted(notes)]
+        return list(self.after(None))
+
+    def after(self, path: str | None) -> Iterator[Note]:
+        """Yield the notes that follow a path, by path. Only the folders that are reached are sorted."""
+        for folder in sorted(self._places, key=lambda folder: f"{folder}/"):  # `a-b/` is before `a/`, as in paths
+            if path is not None and f"{folder}/{_LAST}" < path:
+                continue
+            notes = self._places[folder]
+            yield from (notes[name] for name in sorted(notes) if path is None or notes[name].path > path)
 
     def put(self, note: Note) -> None:
         """Add or replace a note."""
@@ -153,6 +164,7 @@ def inspect(path: str, raw: bytes, changed_at: float) -> Seen:
         load=value.load,
         expires=value.expires,
         text=value.body if value.load == "always" else None,
+        signature=signatures.of(f"{name}\n{raw.decode('utf-8', 'replace')}"),
     )
     return Seen(path, note, raw, tuple(parsed.problems))
 

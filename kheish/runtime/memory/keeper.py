@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from kheish.domain.events import Draft
-from kheish.domain.events.memory import Change
-from kheish.domain.events.memory import MemoryChanged as MemoryEntry
+from kheish.domain.events.memory import Change, MemoryChanged as MemoryEntry
 from kheish.domain.memory import ledger, names
 from kheish.domain.memory.ledger import MEMORY, Author, Origin
 from kheish.domain.memory.names import Place
 from kheish.errors import (
-    Conflict,
     FileRefused,
     InsufficientStorage,
     Invalid,
     MemoryChanged,
+    MemoryFull,
     NotFound,
     TooLarge,
     Unavailable,
@@ -99,7 +98,7 @@ class Keeper:
     async def write(self, author: Author, place: Place, name: str, content: bytes, *, seen: str | None) -> Note:
         """Create the file (`seen` None), or replace the content with the digest `seen`.
 
-        Raises MemoryChanged, Conflict, TooLarge, Invalid, InvalidDefinition, Unavailable, InsufficientStorage.
+        Raises MemoryChanged, MemoryFull, TooLarge, Invalid, InvalidDefinition, Unavailable, InsufficientStorage.
         """
         path = place.path(name)
         lock = self.lock(place)
@@ -193,7 +192,7 @@ class Keeper:
     # --- checks -------------------------------------------------------------------------------------------------------
 
     async def check(self, place: Place, name: str, content: bytes, *, moved_from: str | None = None) -> Note:
-        """Return the note that the content would have. Raises TooLarge, Conflict, Invalid, InvalidDefinition."""
+        """Return the note that the content would have. Raises TooLarge, MemoryFull, Invalid, InvalidDefinition."""
         path = place.path(names.check_name(name))
         await self.catalog.loaded.wait()
         if len(content) > names.MOST_BYTES:
@@ -216,11 +215,17 @@ class Keeper:
             other: note for other, note in self.catalog.of(place).items() if other != name and note.path != moved_from
         }
         if len(others) >= names.MOST_FILES:
-            raise Conflict(f"{place.folder} has {len(others)} files, and at most {names.MOST_FILES} are kept.")
+            raise MemoryFull(
+                f"{place.folder} has {len(others)} files, and at most {names.MOST_FILES} are kept.",
+                limit="files",
+            )
         total = sum(note.bytes for note in others.values()) + size
         if total > names.MOST_TOTAL:
             most = names.MOST_TOTAL // 1024
-            raise Conflict(f"{place.folder} would have {total} bytes, and at most {most} KiB are kept.")
+            raise MemoryFull(
+                f"{place.folder} would have {total} bytes, and at most {most} KiB are kept.",
+                limit="bytes",
+            )
         twin = next((other for other in others if other.casefold() == name.casefold()), None)
         if twin is not None:
             raise Invalid(f"{name!r} differs from {twin!r} only by case; choose another name.")

@@ -6,16 +6,14 @@ import asyncio
 from typing import Literal
 
 from kheish.domain.events import MemoryProposed, Spilled
-from kheish.domain.memory import names
-from kheish.domain.memory import proposals as verbs
+from kheish.domain.memory import names, proposals as verbs
 from kheish.domain.memory.ledger import Author
 from kheish.domain.memory.names import Place
 from kheish.domain.memory.proposals import NOUN, Decision, Proposal
-from kheish.domain.patches import diffs
-from kheish.domain.patches import patch as patches
+from kheish.domain.patches import diffs, patch as patches
 from kheish.domain.patches.patch import BadPatch
 from kheish.domain.sessions.session import Session
-from kheish.errors import Conflict, MemoryChanged, NotFound
+from kheish.errors import MemoryChanged, MemoryFull, NotFound
 from kheish.runtime.memory import catalog as listing
 from kheish.runtime.memory.keeper import Keeper
 from kheish.runtime.tools import truncate
@@ -36,7 +34,7 @@ async def proposed(
     target: tuple[Place, str] | None,
     tainted_by: str | None,
 ) -> MemoryProposed:
-    """Return the proposal of a change, which accepting would make. Raises as `Keeper.check`, Conflict."""
+    """Return the proposal of a change, which accepting would make. Raises as `Keeper.check`, MemoryFull."""
     state, path = keeper.state, place.path(name)
     if after is not None:
         await keeper.check(*(target or (place, name)), after, moved_from=path if target is not None else None)
@@ -65,7 +63,7 @@ def _diff(path: str, target: tuple[Place, str] | None, before: bytes | None, aft
 
 
 async def _check_pending(state: State, folder: str) -> None:
-    """Raise Conflict if the place has as many pending proposals as it may."""
+    """Raise MemoryFull if the place has as many pending proposals as it may."""
     await state.caught_up()
     count = await asyncio.to_thread(
         state.index.count, NOUN.name, ("pending",), at_most=names.MOST_PENDING, fields={"place": folder}
@@ -76,7 +74,10 @@ async def _check_pending(state: State, folder: str) -> None:
         if cls is Proposal and change.value.place == folder and change.value.n > state.journaled_n
     )
     if count >= names.MOST_PENDING:
-        raise Conflict(f"{names.MOST_PENDING} proposals for {folder} wait for a user, and no more are kept.")
+        raise MemoryFull(
+            f"{names.MOST_PENDING} proposals for {folder} wait for a user, and no more are kept.",
+            limit="proposals",
+        )
 
 
 async def decide(

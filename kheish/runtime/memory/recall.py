@@ -34,7 +34,7 @@ class Memory:
         known = state.table(RunRecords, session_id).get(session_id)
         is_on = state.definitions.config.memory.run_records == "on"
         kept = known.records if known is not None and is_on else ()
-        places = scopes.visible(session_id, persona)
+        places = scopes.of_session(state, session_id, persona)
         recalled = section.make(catalog, places, kept, query[:_QUERY], ids.stamp(state.clock()))
         self._exceeded(session_id, recalled.left_out)
         return recalled

@@ -9,8 +9,7 @@ from typing import Literal
 
 from kheish import ids
 from kheish.domain.events import MemoryLoaded
-from kheish.domain.memory import file as memory_file
-from kheish.domain.memory import records
+from kheish.domain.memory import file as memory_file, records
 from kheish.domain.memory.names import Place
 from kheish.domain.memory.records import RunRecord
 from kheish.runtime import windows

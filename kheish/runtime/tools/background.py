@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from kheish.domain import events
 from kheish.domain.tasks.task import FINAL, Task, id_of
 from kheish.errors import KheishError, NotFound
+from kheish.ids import LONGEST, MOST
 from kheish.jobs.runner import JobState
 from kheish.runtime.tools import reading, shell
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
@@ -33,6 +34,7 @@ class ShellTaskStart(Command):
     timeout: float | None = Field(
         None,
         gt=0,
+        le=LONGEST,
         description="Seconds after which it and its children are ended; left out: it runs until it ends or is stopped.",
     )
     notify: bool | Literal["run"] = Field(
@@ -43,7 +45,10 @@ class ShellTaskStart(Command):
 class TaskOutput(Arguments):
     task_id: str = Field(min_length=1, max_length=128, description="As shell_task_start returned it.")
     offset: int | None = Field(
-        None, ge=0, description="Bytes to leave out from the beginning: the `next` of the last answer reads on."
+        None,
+        ge=0,
+        le=MOST,
+        description="Bytes to leave out from the beginning: the `next` of the last answer reads on.",
     )
     tail: int | None = Field(None, ge=1, le=2000, description="Only the last lines, this many.")
     wait: float = Field(

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish.beneath import NOTHING, Door, Hidden
-from kheish.runtime.tools.parsing import Arguments as Arguments
-from kheish.runtime.tools.parsing import form
+from kheish.runtime.tools.parsing import Arguments as Arguments, form
 
 if TYPE_CHECKING:
     from kheish.domain.events import Draft
     from kheish.jobs.runner import Jobs
+    from kheish.runtime.assets.service import Assets
     from kheish.runtime.memory.recall import Memory
+    from kheish.runtime.skills.service import Skills
     from kheish.state.state import State
 
 
@@ -58,6 +59,8 @@ class Context:
     hidden: Hidden = NOTHING
     judged: Mapping[str, str] | None = None  # the targets of the call's paths, as the rules were evaluated
     memory: Memory | None = None
+    skills: Skills | None = None
+    assets: Assets | None = None
     as_read: bool = False  # whether a command line runs as the rules parsed it, not as it was written
 
     @property
@@ -69,13 +72,14 @@ class Context:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """A result for the model, and further events, journaled in one group with `tool.finished`. `uses`: other sessions
-    that these events are for."""
+    that these events are for; `owners`: streams and owners that they are for."""
 
     content: str
     is_error: bool = False
     detail: Mapping[str, Any] = field(default_factory=dict)  # for people and clients: diff, exit_status, …
     drafts: tuple[Draft, ...] = ()
     uses: tuple[str, ...] = ()
+    owners: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,9 @@ class Tool:
     (`run` gets a dict). It becomes `schema`, as the model sees it, and `parse`, which takes a model's arguments and
     raises parsing.InvalidArguments. An invalid JSON Schema raises parsing.InvalidSchema.
 
+    `true_name` is the name that rules and scopes match, where it is not `name`. `resume` continues a call whose server
+    asked the user for input: it returns the note of the next attempt, or an outcome.
+
     `plan` runs before `tool.started` is journaled and returns the entry's note: `{"job": id}` for a command,
     `{"before": sha256 | None, "after": sha256, "path": …}` for an edit. It has no effect outside the job folder.
     `preview` returns the diff that a call would make, for a user who has to allow it, or None. `recover` decides a call
@@ -101,6 +108,7 @@ class Tool:
     """
 
     name: str
+    true_name: str = ""
     description: str
     arguments: InitVar[type[Arguments] | Mapping[str, Any]]
     schema: Mapping[str, Any] = field(init=False)
@@ -110,13 +118,20 @@ class Tool:
     replay: Replay
     run: Callable[[Any, Context], Awaitable[Result | Suspended]]
     plan: Callable[[Any, Context], Awaitable[Mapping[str, Any]]] | None = None
-    recover: Callable[[Any, Context], Awaitable[Result | None]] | None = None
+    recover: Callable[[Any, Context], Awaitable[Result | Suspended | None]] | None = None
     preview: Callable[[Any, Context], Awaitable[str | None]] | None = None
+    resume: Callable[[Any, Context], Awaitable[Mapping[str, Any] | Result | Suspended]] | None = None
     max_result_bytes: int = 64 * 1024
     network: bool = False  # it reaches the network by itself; a command does if a rule says so
     timeout: float = 120.0  # seconds; `bash` has an argument of its own
+    suspends: bool = False  # whether a call that reads may make its run wait: it does not run beside others
 
     def __post_init__(self, arguments: type[Arguments] | Mapping[str, Any]) -> None:
         made = form(arguments)
         for name in ("schema", "parse", "blocks"):
             object.__setattr__(self, name, getattr(made, name))
+
+    @property
+    def ruled_name(self) -> str:
+        """The name that rules and scopes match."""
+        return self.true_name or self.name

@@ -20,7 +20,7 @@ from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result
 
 _DIFF_BYTES = 48 * 1024
 _LOOKED_AT = 8192  # bytes; a NUL in them marks a binary file
-_NUMBERED = re.compile(r"^ *\d+\t", re.MULTILINE)
+_NUMBERED = re.compile(r"^ *[0-9]+\t", re.MULTILINE)
 
 _Path = Annotated[str, Field(description="Path of the file, relative to the workspace (or absolute inside it).")]
 _Expected = Annotated[

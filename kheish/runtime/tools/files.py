@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field
 
 from kheish.beneath import Door, files, names, pool
 from kheish.beneath.door import Root, opened
+from kheish.domain.permissions import rules as permission_rules
+from kheish.domain.sessions.session import Session
 from kheish.errors import NotBeneath
-from kheish.runtime.tools import truncate, workspace
+from kheish.ids import MOST
+from kheish.runtime.assets import tool as assets
+from kheish.runtime.tools import skills as skill_tools, truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _BUDGET = 60 * 1024  # bytes of text in one answer, below the tool's limit
@@ -38,7 +45,7 @@ _Path = Annotated[str, Field(description="Path of the file, relative to the work
 
 class ReadFile(Arguments):
     path: _Path
-    offset: int = Field(1, ge=1, description="First line to read, counted from 1.")
+    offset: int = Field(1, ge=1, le=MOST, description="First line to read, counted from 1.")
     limit: int = Field(2000, ge=1, le=5000, description="How many lines to read at most.")
 
 
@@ -81,19 +88,34 @@ class _Window:
 
 
 async def _read(arguments: ReadFile, context: Context) -> Result:
-    return await workspace.work(context, _read_now, arguments, context.door)
+    if arguments.path.startswith(assets.PREFIX):
+        raw = await assets.text_of(arguments.path, context)
+        file: Any = io.BufferedReader(io.BytesIO(raw))  # type: ignore[arg-type,unused-ignore]  # a raw stream to it
+        return await asyncio.to_thread(_read_open, arguments, file, arguments.path, len(raw))
+    if not arguments.path.startswith(skill_tools.PREFIX):
+        return await workspace.work(context, _read_now, arguments, context.door)
+    door, path, _ = await skill_tools.open_door(arguments.path, context)
+    session, file = context.state.get(Session, context.session_id), context.state.definitions.permissions
+    scopes = permission_rules.scopes(file, session.settings["permission_rules"])
+    check = partial(skill_tools.check_denied, scopes, context.workspace)
+    return await workspace.work(context, _read_now, arguments.model_copy(update={"path": path}), door, check)
 
 
-def _read_now(arguments: ReadFile, door: Door) -> Result:
+def _read_now(arguments: ReadFile, door: Door, check: Callable[[int, str], None] | None = None) -> Result:
     with files.open_file(door, arguments.path) as (file, path):
-        size = os.fstat(file.fileno()).st_size
-        if b"\0" in file.peek(8192)[:8192]:  # type: ignore[attr-defined]  # a BufferedReader has it
-            return Result(
-                content=f"{path} is a binary file of {size} bytes; it is not shown.",
-                detail={"path": path, "bytes": size, "binary": True},
-            )
-        window = _Window(first=arguments.offset, limit=arguments.limit)
-        digest = _scan(file, window, size)
+        if check is not None:
+            check(file.fileno(), path)
+        return _read_open(arguments, file, path, os.fstat(file.fileno()).st_size)
+
+
+def _read_open(arguments: ReadFile, file: BinaryIO, path: str, size: int) -> Result:
+    if b"\0" in file.peek(8192)[:8192]:  # type: ignore[attr-defined]  # a BufferedReader has it
+        return Result(
+            content=f"{path} is a binary file of {size} bytes; it is not shown.",
+            detail={"path": path, "bytes": size, "binary": True},
+        )
+    window = _Window(first=arguments.offset, limit=arguments.limit)
+    digest = _scan(file, window, size)
     if digest and window.total < arguments.offset and arguments.offset > 1:
         raise ToolError(f"{path}: has {window.total} lines; offset {arguments.offset} is after the end.")
     if not window.lines:
@@ -228,9 +250,9 @@ def _size(folder: int, name: str) -> str:
 READ_FILE = Tool(
     name="read_file",
     description=(
-        "Read a text file of the workspace. Each line comes as its number, a tab, and its text; the number and the "
-        "tab are not part of the file. The last line, in brackets, says how much was shown and how to read on, and "
-        "gives the file's sha256 for expected_sha256."
+        "Read a text file of the workspace, or the text of an asset (asset:sha256:…). Each line comes as its number, a "
+        "tab, and its text; the number and the tab are not part of the file. The last line, in brackets, says how much "
+        "was shown and how to read on, and gives the file's sha256 for expected_sha256."
     ),
     arguments=ReadFile,
     effect=Effect.READ,

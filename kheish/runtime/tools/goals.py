@@ -10,14 +10,14 @@ from pydantic import Field
 from kheish import ids
 from kheish.domain import intake
 from kheish.domain.events import GoalBudget, GoalDeclared
-from kheish.domain.goals import goal as goals
-from kheish.domain.goals import verbs
+from kheish.domain.goals import goal as goals, verbs
 from kheish.domain.goals.verbs import Wanted
 from kheish.domain.runs import Run
 from kheish.domain.schedules import timing
 from kheish.domain.schedules.definition import default_zone
 from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError
+from kheish.ids import MOST
 from kheish.runtime import judging
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.interact import derived
@@ -38,8 +38,8 @@ class CreateGoal(Arguments):
         description="The requirement: texts, {workspace_file: path}, {command: command line} or "
         "{output_matches: JSON Schema}.",
     )
-    tokens: int | None = Field(None, ge=1, description="A limit of input and output tokens.")
-    cost_usd: float | None = Field(None, gt=0, description="A limit of US dollars.")
+    tokens: int | None = Field(None, ge=1, le=MOST, description="A limit of input and output tokens.")
+    cost_usd: float | None = Field(None, gt=0, le=MOST, description="A limit of US dollars.")
     wall_time: str | None = Field(None, description="A limit of the time in which its runs work: 30m, 2h.")
 
 

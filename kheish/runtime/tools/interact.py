@@ -74,9 +74,19 @@ def derived(prefix: str, key: str) -> str:
     return f"{prefix}_{hashlib.sha256(key.encode()).hexdigest()[:26]}"
 
 
-async def _ask(arguments: AskUserQuestion, context: Context) -> Suspended:
-    if context.state.get(Run, context.run_id).settings.unattended == "deny":
+def is_unattended(context: Context) -> bool:
+    """Return whether no person attends the run of a call."""
+    return context.state.get(Run, context.run_id).settings.unattended == "deny"
+
+
+def check_attended(context: Context) -> None:
+    """Raise ToolError if no person attends the run of a call, so that none may be asked."""
+    if is_unattended(context):
         raise ToolError("No person attends this run, so nothing was asked. Decide by yourself, or say what is open.")
+
+
+async def _ask(arguments: AskUserQuestion, context: Context) -> Suspended:
+    check_attended(context)
     items = tuple(
         QuestionItem(
             id=f"q{number}",

@@ -14,7 +14,7 @@ from kheish.domain.mailboxes.message import pending
 from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.runtime.tools.interact import derived
+from kheish.runtime.tools.interact import derived, is_unattended
 
 
 class MessageAgent(Arguments):
@@ -48,12 +48,13 @@ async def _send(arguments: MessageAgent, context: Context) -> Result:
                 in_reply_to=arguments.in_reply_to,
                 delivery=arguments.delivery,
                 message_id=derived("msg", context.key),
+                unattended=is_unattended(context),
             )
             posted = letters.draft(state, session_id, letter)
             status, position = recipients.recipient_status(state, session_id), pending(state, session_id) + 1
     except KheishError as error:
         raise ToolError(error.detail) from error
-    is_dead = status == "ended"
+    is_dead = status == "closed"
     standing = "dead_letter: it has ended, and will not see it" if is_dead else f"pending, number {position}"
     return Result(
         content=f"{letter.message_id} to {arguments.to} ({status}): {standing}.",

@@ -10,13 +10,16 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from kheish.domain.contracts import check as contracts
 from kheish.errors import Fault
-from kheish.store.edits.problems import pointer
+from kheish.store.edits.problems import limit, pointer
+from kheish.texts import is_number
 
 
 class Arguments(BaseModel):
@@ -67,12 +70,18 @@ def _of_model(model: type[Arguments]) -> Form:
         except ValidationError as error:
             raise InvalidArguments(
                 [
-                    Fault(pointer(item["loc"]), _message(item["type"], item["loc"], item["msg"], known))
-                    for item in error.errors(include_url=False, include_context=False, include_input=False)
+                    Fault(pointer(item["loc"]), _message(item, known))
+                    for item in error.errors(include_url=False, include_input=False)
                 ]
             ) from None
 
-    return Form(schema=model.model_json_schema(), parse=parse, blocks=False)
+    return Form(schema=_schema(model), parse=parse, blocks=False)
+
+
+@cache
+def _schema(model: type[Arguments]) -> Mapping[str, Any]:
+    """Return the JSON Schema of a model; the tools are made twice, for the agents and for the names in Playbooks."""
+    return model.model_json_schema()
 
 
 def _validated(model: type[Arguments], raw: dict[str, Any]) -> Arguments:
@@ -97,11 +106,14 @@ def _is_null(item: Any) -> bool:
     return item["input"] is None and item["type"] not in ("missing", "extra_forbidden")
 
 
-def _message(kind: str, where: tuple[int | str, ...], message: str, known: list[str]) -> str:
+def _message(item: ErrorDetails, known: list[str]) -> str:
+    kind, where = item["type"], item["loc"]
     if kind == "missing":
         return "is missing"
+    if (words := limit(kind, item.get("ctx", {}))) is not None:
+        return words
     if kind != "extra_forbidden":
-        return f"{message[:1].lower()}{message[1:]}"
+        return f"{item['msg'][:1].lower()}{item['msg'][1:]}"
     near = get_close_matches(str(where[-1]), known, n=1, cutoff=0.5) if len(where) == 1 else []
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"there is no such argument{hint}"
@@ -155,7 +167,7 @@ _ABSENT = object()
 def _member(holder: Any, step: int | str) -> Any:
     if isinstance(holder, dict):
         return holder.get(step, _ABSENT)
-    if isinstance(holder, list) and str(step).isdigit() and int(step) < len(holder):
+    if isinstance(holder, list) and is_number(str(step)) and int(step) < len(holder):
         return holder[int(step)]
     return _ABSENT
 

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from kheish.beneath import files, walk
+from kheish.beneath import files, names, walk
 from kheish.beneath.walk import Intent
-from kheish.domain.patches import diffs
-from kheish.domain.patches import patch as patches
+from kheish.domain.patches import diffs, patch as patches
 from kheish.domain.patches.patch import BadPatch, FilePatch
 from kheish.errors import NotBeneath, NotThere
 from kheish.runtime.tools import edit, truncate, workspace
@@ -182,8 +181,8 @@ def _look(context: Context, written: str) -> _Change:
             return _Change(here.path, before, before, had=files.mode(here))
     except NotThere:
         path = walk.resolved(context.door, written)  # its folder does not exist yet
-        if any(name.casefold() == ".git" for name in path.split("/")):
-            raise ToolError(f"{written}: .git belongs to git; change it with git commands in bash.") from None
+        if (kept := next(filter(names.is_kept, path.split("/")), None)) is not None:
+            raise ToolError(f"{written}: {names.kept_words(kept)}.") from None
         return _Change(path, None, None)
 
 

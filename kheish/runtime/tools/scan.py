@@ -105,13 +105,16 @@ def _is_hidden(status: os.stat_result, options: argparse.Namespace) -> bool:
 
 def _is_state_root(folder: int) -> bool:
     """Return whether a folder is a state root, as `kheish.beneath.door` does; nothing of Kheish is imported here."""
-    for sign in (".kheish/token", ".git/kheish"):
-        try:
-            os.stat(sign, dir_fd=folder, follow_symlinks=False)
-        except OSError:
-            continue
-        return True
-    return False
+    signs = (("format.yaml",), (".git",), (".kheish", ".git/kheish"))
+    return all(any(_has(folder, name) for name in alternatives) for alternatives in signs)
+
+
+def _has(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _texts(options: argparse.Namespace) -> Iterator[tuple[str, BinaryIO]]:
@@ -123,12 +126,11 @@ def _texts(options: argparse.Namespace) -> Iterator[tuple[str, BinaryIO]]:
             descriptor = os.open(name, _FLAGS, dir_fd=folder)
         except OSError:
             continue
-        file = os.fdopen(descriptor, "rb")
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and not _is_hidden(status, options):
-            yield path, file
+            yield path, os.fdopen(descriptor, "rb")
         else:
-            file.close()
+            os.close(descriptor)  # before it is a file: a folder cannot be one
 
 
 def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argparse.Namespace, out: BinaryIO) -> bool:

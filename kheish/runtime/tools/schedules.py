@@ -15,11 +15,11 @@ from pydantic import Field
 from kheish import ids
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.events import WakeCancelled, WakeSet
-from kheish.domain.schedules import schedule as schedules
-from kheish.domain.schedules import timing, wakes
+from kheish.domain.schedules import schedule as schedules, timing, wakes
 from kheish.domain.schedules.definition import ScheduleFile, default_zone
 from kheish.domain.schedules.wakes import Wake
 from kheish.errors import KheishError
+from kheish.ids import MOST
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.interact import derived
 
@@ -59,7 +59,7 @@ class _Times(Arguments):
         None, description="What happens while an earlier run is not done; left out: skip."
     )
     misfire: Literal["once", "skip"] | None = Field(None, description="Missed times: one is made up for, or none.")
-    max_runs: int | None = Field(None, ge=1, description="After so many runs it is completed.")
+    max_runs: int | None = Field(None, ge=1, le=MOST, description="After so many runs it is completed.")
     unattended: Literal["ask", "deny"] | None = Field(None, description="deny: no person is asked during the runs.")
     paused: bool | None = Field(None, description="Whether times are skipped for now.")
 

@@ -10,16 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field
 
 from kheish.beneath import files, names, pool
+from kheish.config import Config
 from kheish.domain.events import ShellEnding
 from kheish.domain.permissions import match as permission_match
+from kheish.domain.turns import Turn
 from kheish.errors import KheishError
 from kheish.jobs import gitdirs, plainline, plainrun, sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
+from kheish.runtime.skills.service import MOUNTED
 from kheish.runtime.tools import truncate
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.store.git import command as git
@@ -65,6 +69,20 @@ class Command(Arguments):
 class Bash(Command):
     timeout: float = Field(
         120.0, gt=0, le=_MAX_SECONDS, description="Seconds after which it and its children are ended; at most 600."
+    )
+
+
+def settings_of(config: Config, *, available: bool, hide: tuple[Path, ...]) -> SandboxSettings:
+    """Return how a command is confined by the settings of now. A changed kheish.yaml holds for the next command."""
+    return SandboxSettings(
+        mode=config.sandbox.mode,
+        available=available,
+        read_only=tuple(Path(path).expanduser() for path in config.sandbox.read_only),
+        hide=hide,
+        limits=Limits(
+            processes=config.sandbox.processes, memory=config.sandbox.memory, file_size=config.sandbox.file_size
+        ),
+        identity=(config.git.name, config.git.email),
     )
 
 
@@ -117,7 +135,8 @@ async def plan_job(
             "without commands, or tell the operator."
         )
     try:
-        spec = await pool.run(context.door, _spec, arguments, context, settings, timeout)
+        shown = await _skills(context)
+        spec = await pool.run(context.door, _spec, arguments, context, settings, timeout, shown)
         name = await asyncio.to_thread(_choose_job_id, context.jobs, context.key)
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
@@ -148,7 +167,21 @@ def _choose_job_id(jobs: Jobs, key: str) -> str:
         attempt += 1
 
 
-def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeout: float) -> JobSpec:
+async def _skills(context: Context) -> Mapping[str, Path]:
+    """Return the folders of the skills in use, by name, the newest last."""
+    if context.skills is None:
+        return {}
+    turn = context.state.find(Turn, context.run_id)
+    return await context.skills.mounts(context.session_id, turn.skills if turn is not None else ())
+
+
+def _spec(
+    arguments: Command,
+    context: Context,
+    settings: SandboxSettings,
+    timeout: float,
+    skills: Mapping[str, Path] = MappingProxyType({}),
+) -> JobSpec:
     root = context.workspace.resolve()
     folder = root
     if arguments.workdir:
@@ -156,6 +189,8 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             folder = root / names.meant(where)
     argv = _argv(arguments, context, root)
     environment = sandbox.clean_environment(root, settings.read_only, identity=_identity(root, settings.identity))
+    if context.skills is not None:
+        environment |= context.skills.environment(skills)
     guard: tuple[Path, ...] = ()
     if is_confined(settings):
         if folder != root:  # bwrap starts in the workspace
@@ -169,6 +204,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             network=context.network,
             memory=settings.limits.memory,
             repositories=repositories,
+            shown={Path(MOUNTED) / name: place for name, place in skills.items()},
         )
         guard = gitdirs.guarded(repositories)
     return JobSpec(

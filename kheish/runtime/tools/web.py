@@ -9,6 +9,7 @@ from pydantic import Field
 from kheish.auth import netguard
 from kheish.auth.netguard import Answer
 from kheish.errors import KheishError
+from kheish.ids import MOST
 from kheish.jobs import confined
 from kheish.runtime.tools import webpage
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
@@ -29,7 +30,7 @@ _PAGES = confined.Pool("pages")
 
 class WebFetch(Arguments):
     url: str = Field(min_length=1, max_length=8000, description="An http or https address.")
-    offset: int = Field(0, ge=0, description="The character of the text to begin with, to read on.")
+    offset: int = Field(0, ge=0, le=MOST, description="The character of the text to begin with, to read on.")
     limit: int = Field(_DEFAULT_CHARS, ge=1, le=_MAX_CHARS, description="How many characters at most.")
 
 

@@ -103,7 +103,7 @@ class Settling:
         pending = self._pending.get(path)
         if pending is None:
             known = self._known.get(path)
-            if signature == (known and known[0]):  # only a read
+            if signature == (known and known[0]) and path not in self._expected:  # only a read
                 return
             pending = self._pending[path] = _Pending(signature, now)
         elif signature != pending.signature:
@@ -113,10 +113,11 @@ class Settling:
     def scan(self, now: float) -> None:
         """Compare the stat of every file with the known one, since events may have been lost."""
         signatures = dict(self._walk())
-        for path in signatures.keys() | self._known.keys() | self._pending.keys():
+        for path in signatures.keys() | self._known.keys() | self._pending.keys() | self._expected.keys():
             pending, known = self._pending.get(path), self._known.get(path)
             before = pending.signature if pending else known and known[0]
-            if signatures.get(path) != before:
+            is_awaited = pending is None and path in self._expected
+            if signatures.get(path) != before or is_awaited:
                 self.hint(path, "scan", now)
 
     def wait(self, now: float) -> float | None:
@@ -154,13 +155,20 @@ class Settling:
             self._known[path] = (signature, digest)
         else:
             self._known.pop(path, None)
-        return digest != (known and known[1]) and not self._was_expected(path, digest, now)
+        if self._was_expected(path, digest, now):
+            return False
+        # A user may have undone a write of the daemon before it settled: the content is as known, and yet not in force.
+        return digest != (known and known[1]) or self._awaits(path, now)
 
     def _was_expected(self, path: str, digest: str | None, now: float) -> bool:
         until = self._expected.get(path, {}).get(digest, 0.0)
         if until >= now:
             del self._expected[path]
         return until >= now
+
+    def _awaits(self, path: str, now: float) -> bool:
+        """Return whether a write of the daemon was announced and has not been seen."""
+        return any(until >= now for until in self._expected.get(path, {}).values())
 
     def _forget(self, now: float) -> None:
         """Drop the writes that were expected and did not come. Once for all paths that settle, or it is quadratic."""

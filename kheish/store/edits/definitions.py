@@ -12,8 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kheish.errors import Fault, InvalidDefinition
-from kheish.store.edits import problems as words
-from kheish.store.edits import surrogates, yaml12, yaml_writing
+from kheish.store.edits import crossing, problems as words, surrogates, yaml12, yaml_writing
 from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode
 
@@ -182,9 +181,25 @@ def _check(model: type[M], raw: bytes, path: str, tree: Node | None, flaws: list
             needs = ", ".join(str(item["loc"][-1]) for item in error.errors() if item["type"] == "missing")
             problems = [Problem(path, 1, 1, "error", "empty", f"the file is empty; it needs: {needs or 'content'}")]
         found += problems
+        found += _unchecked(model, data, tree, path, error, found)
     found.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     draft = _draft(model, data, error) if error is not None else value if found else None
     return Parsed(path, None if found else value, data, found, digest(raw), tree, draft)
+
+
+def _unchecked(
+    model: type[M], data: dict[str, Any], tree: MapNode, path: str, error: ValidationError, known: list[Problem]
+) -> list[Problem]:
+    """Return the problems of checks over several fields, which did not run because some fields are invalid. One about a
+    key that is only misspelled follows from that."""
+    details = error.errors(include_url=False, include_input=False)[: yaml12.MAX_FLAWS]
+    wrong = [words.missing_or_place(tree, detail) for detail in details]
+    causes = crossing.causes(model, data, wrong)
+    problems = [one for keys, cause in causes for one in words.of_cause(cause, keys, tree, path)]
+    said, meant = {one.message for one in known}, {one.suggestion for one in known if one.suggestion is not None}
+    return [
+        one for one in dict.fromkeys(problems) if one.message not in said and not crossing.mentions(one.message, meant)
+    ]
 
 
 def _draft(model: type[M], data: dict[str, Any], error: ValidationError) -> M | None:

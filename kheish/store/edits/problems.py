@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -34,6 +34,18 @@ _EXPECTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "none_required": "empty",
+}
+#: limits of pydantic's models, by kind of error, with its context
+_LIMITS = {
+    "string_too_long": "has more than {max_length} characters",
+    "string_too_short": "has less than {min_length} characters",
+    "too_long": "has more than {max_length} items",
+    "too_short": "has less than {min_length} items",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} at least",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} at most",
+    "string_pattern_mismatch": "does not match {pattern}",
 }
 _TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _QUOTED = re.compile(r"'([^']*)'")
@@ -105,6 +117,14 @@ def pointer(keys: Sequence[str | int]) -> str:
     return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
 
 
+def limit(kind: str, context: Mapping[str, Any]) -> str | None:
+    """Return the words for a pydantic error about a limit; None for another kind of error."""
+    if context.get("min_length") == 1:
+        return "is empty"
+    words = _LIMITS.get(kind)
+    return None if words is None else words.format_map(context)
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the word of `words` that `word` was most likely meant to be, or None."""
     from rapidfuzz import fuzz, process
@@ -151,6 +171,21 @@ def explain(error: ValidationError, model: type[BaseModel], root: Node, path: st
         more = f"there are {len(details) - MAX_FLAWS} more errors; fix these first"
         problems.append(_problem(Finding((), more, "too_large"), root, path))
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def of_cause(cause: Exception, keys: Keys, root: Node, path: str) -> list[Problem]:
+    """Return the problems of an error that a model's own check raised for the object at `keys`."""
+    if isinstance(cause, Rejected):
+        findings = [Finding((*keys, *one.keys), one.message, one.code, one.suggestion) for one in cause.findings]
+    else:
+        findings = [Finding(keys, str(cause))]
+    return [_problem(finding, root, path) for finding in findings]
+
+
+def missing_or_place(root: Node, detail: Any) -> Keys:
+    """Return the place of a pydantic error, with the key that is missing there."""
+    slip = _slip(root, detail)
+    return slip.keys if slip.missing is None else (*slip.keys, slip.missing)
 
 
 def _problem(finding: Finding, root: Node, path: str) -> Problem:
@@ -277,13 +312,15 @@ def _words(slip: _Slip, model: type[BaseModel], root: Node) -> list[Finding]:
         return [Finding((*keys, *at.keys), at.message, at.code, at.suggestion) for at in cause.findings]
     if isinstance(cause, Exception):
         return [Finding(keys, str(cause))]
+    if (words := limit(slip.kind, slip.context)) is not None:
+        return [Finding(keys, f"{'a key of it ' if slip.of_key else ''}{words}")]
     text = slip.text.removeprefix("Input should ").removeprefix("Value should ")
     return [Finding(keys, f"{'key ' if slip.of_key else ''}should {text}" if text != slip.text else text)]
 
 
 def _unknown(keys: Keys, known: Sequence[str]) -> Finding:
     near = nearest(str(keys[-1]), known)
-    rest = f"; did you mean {near!r}?" if near else f"; known here: {', '.join(sorted(known)[:20])}" if known else ""
+    rest = f"; did you mean {near!r}?" if near else f"; known here: {', '.join(sorted(known))}" if known else ""
     return Finding(keys, f"unknown key {keys[-1]!r}{rest}", "unknown_key", near)
 
 

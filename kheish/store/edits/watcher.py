@@ -13,6 +13,7 @@ import os
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -251,7 +252,7 @@ class Watcher:
                 self._look_at = [*self._look_at[:1], *(now + after for after in _LOOK_AGAIN)]
             case _Scan(done):
                 self._scan()
-                done.set_result(None)
+                _settle(done)
 
     def _scan(self) -> None:
         self._cover()
@@ -293,7 +294,13 @@ def _release(messages: queue.SimpleQueue[_Message]) -> None:
     while not messages.empty():
         message = messages.get()
         if isinstance(message, _Scan):
-            message.done.set_result(None)
+            _settle(message.done)
+
+
+def _settle(done: Future[None]) -> None:
+    """Release the caller of a scan, unless it is gone: a stop cancels requests that wait."""
+    if done.set_running_or_notify_cancel():
+        done.set_result(None)
 
 
 class _Watching:
@@ -302,6 +309,8 @@ class _Watching:
     def __init__(self, dispatch: Callable[[Any], None]) -> None:
         from watchdog.observers import Observer
 
+        # A folder that is created while its parent is registered is registered twice, which is harmless.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, "watchdog")
         self._handler: Any = _Handler(dispatch)
         self._observer = Observer()
         self._observer.start()

@@ -25,7 +25,9 @@ _EXECUTABLE = 0o100755
 _PLAIN = (0o100644, _EXECUTABLE)
 _NAMED = 5
 #: users' files that hold rights, keys that secrets are encrypted for, or work: not taken without review
-_BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox", "memory", "schedules"))
+_BY_HAND = frozenset(
+    ("kheish.yaml", "permissions.yaml", "instructions.md", "secrets", "inbox", "memory", "schedules", "channels")
+)
 #: trailers that tell the daemon what is committed: foreign event numbers would make it skip its own
 _EVENTS = "Kheish-Events:"
 _FORMAT = "format.yaml"

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound, Unavailable
-from kheish.store.git import command as git
-from kheish.store.git import remote
+from kheish.store.git import command as git, remote
 
 _TIMEOUT = 30.0  # seconds
 

@@ -70,7 +70,7 @@ def _connection(given: Mapping[str, str]) -> list[tuple[str, str]]:
     said = given.get("GIT_CONFIG_COUNT", "")
     pairs = [
         (given.get(f"GIT_CONFIG_KEY_{at}", ""), given.get(f"GIT_CONFIG_VALUE_{at}", ""))
-        for at in range(min(int(said), 1000) if said.isdecimal() else 0)
+        for at in range(min(int(said), 1000) if said.isascii() and said.isdigit() else 0)
     ]
     return [pair for pair in pairs if pair[0].lower().startswith(_KEPT_SETTINGS)]
 

@@ -21,6 +21,7 @@ from kheish.store.pipes import Child, ChildGone
 _GAP = 1.0
 _RETRY = 0.5
 _FAILED_RETRY = 5.0
+_LAST_ATTEMPT = 10.0  # seconds that a stop waits for an attempt
 _SUBJECT = 160
 
 
@@ -106,6 +107,7 @@ class Committer:
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self.measure: Callable[[float, str], None] = lambda seconds, outcome: None  # gets each attempt
 
     def start(self) -> asyncio.Task[None]:
         """Start committing. The task ends with `close`, with StoreFailed, or with an error raised by `gather` or a
@@ -145,12 +147,16 @@ class Committer:
                 await self._respawn()
 
     async def close(self) -> None:
-        """Stop; dirty state stays in the log."""
+        """Stop; dirty state stays in the log. An attempt that is under way ends first, if it does soon: its end is
+        reported to the scribe, which is closed afterwards."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)  # errors were reported to the task's awaiter
             self._task = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ATTEMPT), self._turn:
+                pass
 
     async def _run(self) -> None:
         while True:
@@ -202,13 +208,16 @@ class Committer:
             try:
                 answer = await self._child.request("commit", **cut.frame())
             except ChildGone as gone:
+                self.measure(self._clock() - began, "failed")
                 self._report({"error": gone.detail})
                 return await self._respawn()
             except StoreFailed:
                 raise
             except KheishError as error:  # for instance a full disk: the log has everything, so it can wait
+                self.measure(self._clock() - began, "failed")
                 self._report({"error": error.detail})
                 return _FAILED_RETRY
+            self.measure(self._clock() - began, "held" if "held" in answer else "committed")
             if "held" in answer:
                 self._report(answer)
                 return _RETRY

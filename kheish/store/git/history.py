@@ -15,12 +15,12 @@ from kheish.store.git.repo import Repo, decoded
 #: commits that a single query scans
 _FAR = 20_000
 _TRAILER = re.compile(r"(Kheish-[A-Za-z-]+): (.*)\Z")
-_EVENTS = re.compile(r"(\d+)-(\d+)\Z")
+_EVENTS = re.compile(r"([0-9]+)-([0-9]+)\Z")
 #: an event number has at most as many digits as thirty years of a million events per second need
 _DIGITS = 16
 #: the end of the year 9999
 _LAST_SECOND = 253_402_300_799
-_NEWEST = re.compile(r"^Kheish-Events: \d+-(\d+)$", re.MULTILINE)
+_NEWEST = re.compile(r"^Kheish-Events: [0-9]+-([0-9]+)$", re.MULTILINE)
 
 
 def split(text: str) -> tuple[str, dict[str, list[str]]]:

@@ -44,6 +44,9 @@ _SCAN_SHARE = 20
 #: seconds after which a process that is not git will not become git (a shell forks before it executes)
 _YOUNG = 0.2
 
+#: looks at a lock file that changes all the time
+_LOOKS = 20
+
 #: the folders of jobs (`kheish.jobs`)
 _JOBS = ".git/kheish/jobs"
 
@@ -118,13 +121,32 @@ def locks(root: Path) -> str | None:
     """Return the reason to hold if there is a lock file of git that is not ours, else None."""
     for name in _LOCKS:
         path = root / ".git" / name
-        # The note for our own lock is written before the lock, and outlives it.
-        if path.exists() and not lock.note_of(root, name).exists() and path.exists():
+        if _is_foreign(path, lock.note_of(root, name)):
             return (
                 f"Another git command holds .git/{name}; if none runs, a killed one left it behind: "
                 f"rm {path.relative_to(root)}"
             )
     return None
+
+
+def _is_foreign(path: Path, note: Path) -> bool:
+    """Return whether a lock file exists that is not ours. The note for our own lock is written before it, and outlives
+    it; so a lock that was the same before and after its note was missing is foreign. Our next lock is another file."""
+    for _ in range(_LOOKS):
+        before = _identity(path)
+        if before is None or note.exists():
+            return False
+        if _identity(path) == before:
+            return True
+    return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def branch(root: Path) -> str | None:

@@ -21,8 +21,7 @@ import orjson
 
 from kheish.errors import Unavailable
 from kheish.store import lock
-from kheish.store.git import command as git
-from kheish.store.git import hold
+from kheish.store.git import command as git, hold
 from kheish.store.log import outage
 
 log = logging.getLogger(__name__)

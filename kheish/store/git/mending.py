@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kheish.errors import FileRefused
-from kheish.store import files
-from kheish.store import names as naming
+from kheish.store import files, names as naming
 from kheish.store.git import cuts, hold
 from kheish.store.git.repo import Repo
 from kheish.store.git.staging import Index

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from kheish.errors import Damaged, Invalid, NotAStateRoot, Unavailable
 from kheish.store import files
-from kheish.store.git import command as git
-from kheish.store.git import restored, template
+from kheish.store.git import command as git, restored, template
 from kheish.store.git.hold import BRANCH
 from kheish.store.log import journal, segments
 

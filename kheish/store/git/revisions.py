@@ -10,8 +10,8 @@ from kheish.errors import Invalid
 
 #: the names of commits in git; searches (`:/text`, `^{/text}`) read all of history, and are excluded
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~^{}@-]*\Z")
-_NUMBER = re.compile(r"(?:n:)?(\d{1,18})\Z")
-_SEQ = re.compile(r"seq:(\d{1,18})\Z")
+_NUMBER = re.compile(r"(?:n:)?([0-9]{1,18})\Z")
+_SEQ = re.compile(r"seq:([0-9]{1,18})\Z")
 _TIME = re.compile(r"@\{(.+)\}\Z")
 _LONGEST = 200
 FORMS = "a commit, a tag, an event number (n:90412) or a time (@{2026-11-22T12:00:00Z})"

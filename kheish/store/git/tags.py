@@ -8,8 +8,7 @@ from typing import Any
 from kheish.errors import NotFound
 from kheish.store import bounded
 from kheish.store.git import history
-from kheish.store.git.repo import Repo, annotated
-from kheish.store.git.repo import blame as blamed
+from kheish.store.git.repo import Repo, annotated, blame as blamed
 
 
 def changed(repo: Repo, *, prefix: str, known: Mapping[str, str]) -> dict[str, Any]:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from kheish import ids, resources
 from kheish.errors import Conflict, ForeignRepository, Invalid
 from kheish.store import door, files, lock
-from kheish.store.git import command as git_store
-from kheish.store.git import hold, root_format
+from kheish.store.git import command as git_store, hold, root_format
 
 if TYPE_CHECKING:
-    from kheish.store.git import repo as git
-    from kheish.store.git import staging
+    from kheish.store.git import repo as git, staging
 
 #: files of the template that the daemon owns, and refreshes
 _OWNED = ("README.md", ".gitignore", ".gitattributes")
@@ -36,8 +34,10 @@ def init(root: Path) -> None:
         _refuse_foreign(root)
     else:
         root_format.open_root(root)
-    from kheish.store.git import repo as git  # pygit2: 50 ms, and never in the daemon
-    from kheish.store.git import staging
+    from kheish.store.git import (
+        repo as git,  # pygit2: 50 ms, and never in the daemon
+        staging,
+    )
 
     root.mkdir(parents=True, exist_ok=True)
     git.init(root)

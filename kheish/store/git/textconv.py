@@ -83,8 +83,14 @@ def _submitted(data: Data, entry: Data) -> Told:
     request = data["request"]
     if "items" not in request:
         return "asks", _text(request)
-    items = [item.get("text") or f"[asset {item.get('asset_id')}]" for item in request["items"]]
+    items = [item.get("text") or _named(item) for item in request["items"]]
     return "asks", [line for item in items for line in _text(item)]
+
+
+def _named(item: Data) -> str:
+    if item.get("observation_ids"):
+        return f"[{len(item['observation_ids'])} observations, from {item['observation_ids'][0]}]"
+    return f"[asset {item.get('asset_id')}]"
 
 
 def _responded(data: Data, entry: Data) -> Told:
@@ -152,6 +158,21 @@ def _nudged(data: Data, entry: Data) -> Told:
     return f"message to the model ({data['reason']})", _text(data["text"])
 
 
+def _hooked(data: Data, entry: Data) -> Told:
+    said = [f"{one['hook']} {one['result']}: {one['reason']}" for one in data["outcomes"] if one["reason"]]
+    decided = f": {data['decision']} by {data['decided_by']}" if data["decision"] else ""
+    return f"hooks at {data['event']}{decided}", _text("\n".join(said))
+
+
+def _posted(data: Data, entry: Data) -> Told:
+    post = data["post"]
+    return f"{post['author']['name']} in {post['thread']}", _text(post["text"])
+
+
+def _granted(data: Data, entry: Data) -> Told:
+    return f"{data['member']} has the turn: {'; '.join(data['rank'])}", []
+
+
 def _silent(data: Data, entry: Data) -> Told:
     return str(entry["kind"]), []
 
@@ -162,6 +183,7 @@ _PHRASES = {
     "run.completed": _completed,
     "run.failed": _failed,
     "run.nudged": _nudged,
+    "hooks.ran": _hooked,
     "model.requested": _silent,
     "model.responded": _responded,
     "model.failed": _failed,
@@ -173,6 +195,9 @@ _PHRASES = {
     "approval.resolved": _resolved,
     "question.asked": _asked,
     "context.compacted": _compacted,
+    "channel.posted": _posted,
+    "channel.turn_granted": _granted,
+    "channel.turn_replied": _silent,
     "checkpoint": _silent,
 }
 

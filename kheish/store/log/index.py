@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from kheish.errors import InvalidCursor, Unavailable
+from kheish.errors import InvalidCursor, NotReady
 from kheish.store.log import marks, owners, texts
 
 SCHEMA_VERSION = 8
@@ -203,7 +203,7 @@ class Reader:
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:
-            raise Unavailable("The index is being rebuilt; retry in a moment.") from None
+            raise NotReady from None
         if getattr(self._local, "inode", None) != inode:
             if (old := getattr(self._local, "db", None)) is not None:
                 old.close()
@@ -232,11 +232,12 @@ class Reader:
         sql = f"SELECT n, kind, line FROM entries WHERE {' AND '.join(where)} ORDER BY n LIMIT ?"  # nosec B608  # columns of ours and question marks; values are bound
         return self._db().execute(sql, (*values, limit)).fetchall()
 
-    def stream(self, journal: str, kinds: Sequence[str]) -> list[tuple[int, str, str]]:
-        """Return all `(n, kind, line)` of some kinds in a journal without a session, oldest first."""
+    def stream(self, journal: str, kinds: Sequence[str], after: int = 0) -> list[tuple[int, str, str]]:
+        """Return all `(n, kind, line)` of some kinds in a journal without a session after `after`, oldest first."""
         marks = ",".join("?" * len(kinds))
-        sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"  # nosec B608  # question marks only; values are bound
-        return self._db().execute(sql, (journal, *kinds)).fetchall()
+        where = f"session IS NULL AND journal=? AND kind IN ({marks}) AND n>?"
+        sql = f"SELECT n, kind, line FROM entries WHERE {where} ORDER BY n"  # nosec B608  # question marks only; values are bound
+        return self._db().execute(sql, (journal, *kinds, after)).fetchall()
 
     def last_line(self, journal: str, kinds: Sequence[str]) -> str | None:
         """Return the last line of a journal without a session. `kinds` are all kinds that it may have: each costs one
@@ -295,7 +296,7 @@ class Reader:
         rows = self._db().execute(sql, (*values, limit + 1)).fetchall()
         more = len(rows) > limit
         rows = rows[:limit]
-        return Page([orjson.loads(doc) for _, doc in rows], _cursor(rows[-1][0]) if more else None)
+        return Page([orjson.loads(doc) for _, doc in rows], cursor_before(rows[-1][0]) if more else None)
 
     def _by(self, noun: str, field: str, statuses: Sequence[str]) -> str:
         """Return the index that finds the things of a noun by a member. SQLite would rather scan the whole noun, since
@@ -384,7 +385,8 @@ def last_of(index: Reader, session: str, kind: str, upto: int) -> str | None:
     return row[0] if row else None
 
 
-def _cursor(made: int) -> str:
+def cursor_before(made: int) -> str:
+    """Return the cursor of things that are older than one, by the number of its first entry."""
     return base64.urlsafe_b64encode(b"m%d" % made).decode().rstrip("=")
 
 

@@ -19,13 +19,15 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged
-from kheish.store.log.segments import Extent as Extent
-from kheish.store.log.segments import extent as extent
-from kheish.store.log.segments import hash_of
-from kheish.store.log.segments import name as name
-from kheish.store.log.segments import parse as parse
-from kheish.store.log.segments import parse_lines as parse_lines
-from kheish.store.log.segments import segments as segments
+from kheish.store.log.segments import (
+    Extent as Extent,
+    extent as extent,
+    hash_of,
+    name as name,
+    parse as parse,
+    parse_lines as parse_lines,
+    segments as segments,
+)
 
 SEGMENT_BYTES = 64 * 1024
 OPEN_FILES = 256

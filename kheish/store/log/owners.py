@@ -65,6 +65,17 @@ def reach(index: Reader, journal: str, upto_n: int) -> int:
     return last_seq(index._db(), journal, upto_n)
 
 
+def events(index: Reader, journal: str, after: int, limit: int) -> list[tuple[int, str, str]]:
+    """Return `(n, kind, line)` of entries in a stream's journal with a number above `after`, oldest first.
+
+    Costs a look-up per kind of entry and what it returns, however long the journal is.
+    """
+    db = index._db()
+    sql = "SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind=? AND n>? ORDER BY n LIMIT ?"
+    rows = [row for kind in _kinds(db, journal) for row in db.execute(sql, (journal, kind, after, limit))]
+    return sorted(rows)[:limit]
+
+
 def last_seq(db: sqlite3.Connection, journal: str, upto_n: int | None = None) -> int:
     """Return the last `seq` of a stream's journal (of its entries up to an event number); 0 if it has none.
 

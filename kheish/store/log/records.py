@@ -22,7 +22,7 @@ _PLAIN = re.compile(
     r"(?:[A-Za-z_]|\.{0,2}/[A-Za-z_])(?:[A-Za-z0-9_./@()+=;$~^<>?!%&*|'\"{}\[\],-]|:(?=\S)| (?=[^ #\n]))*\Z"
 )
 #: event times stay unquoted: they are text in YAML 1.2
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\Z")
+_STAMP = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9](?:\.[0-9]+)?Z\Z")
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 #: characters that a literal block cannot hold
 _NOT_LITERAL = re.compile(

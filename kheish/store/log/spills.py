@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from kheish.beneath import kernel
 from kheish.errors import Damaged
 from kheish.store import files
 from kheish.store.git import command as git
 
 FOLDER = ".git/kheish/spill"
+_NAME = 200
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -35,33 +37,53 @@ def place(root: Path, path: str, content: bytes, *, fsync: bool) -> None:
 
     The second name comes first: wherever a kill happens, `sweep` can find a payload in the tree that no entry names.
     """
+    _place(root, path, len(content), lambda kept: _write(kept, content, fsync=fsync), fsync=fsync)
+
+
+def adopt(root: Path, path: str, file: Path, size: int) -> None:
+    """Give a fsynced file of this file system both names of a payload. Raises OSError."""
+    _place(root, path, size, lambda kept: os.link(file, kept), fsync=True)
+
+
+def _place(root: Path, path: str, size: int, write: Callable[[Path], None], *, fsync: bool) -> None:
     kept, target = second(root, path), root / path
     kept.parent.mkdir(parents=True, exist_ok=True)
     created = [folder for folder in (target.parent, *target.parents) if not folder.exists()]
-    if not _is_whole(kept, content):
+    if not _is_whole(kept, size):
         kept.unlink(missing_ok=True)
-        if _is_whole(target, content):  # content-addressed: the same bytes
+        if _is_whole(target, size):  # content-addressed: the same bytes
             os.link(target, kept)
         else:
-            _write(kept, content, fsync=fsync)
+            write(kept)
         if fsync:
             files.fsync_folder(kept.parent)
-    if not _is_whole(target, content):
+    if not _is_whole(target, size):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
+        clear(root, path)
         os.link(kept, target)
     if fsync:
         for folder in (target.parent, *(new.parent for new in created)):
             files.fsync_folder(folder)
 
 
-def _is_whole(path: Path, content: bytes) -> bool:
+def clear(root: Path, path: str) -> None:
+    """Remove what is in the place of a payload. A folder is a user's, and moved to `conflicts/`. Raises OSError."""
+    target = root / path
+    if target.is_symlink() or not target.is_dir():
+        target.unlink(missing_ok=True)
+        return
+    aside = root / "conflicts" / f"{path.replace('/', '.')[-_NAME:]}.{os.urandom(4).hex()}"
+    aside.parent.mkdir(exist_ok=True)
+    target.rename(aside)
+
+
+def _is_whole(path: Path, size: int) -> bool:
     """Return whether a file of this size exists: its name determines its content, unless it was truncated."""
     try:
         status = path.lstat()
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == len(content)
+    return stat.S_ISREG(status.st_mode) and status.st_size == size
 
 
 def _write(path: Path, content: bytes, *, fsync: bool) -> None:
@@ -99,15 +121,16 @@ def _is_in_journal(root: Path, path: str) -> bool:
     return any(kind == "forked" or name.encode() in segment.read_bytes() for segment in segments)
 
 
-def read(root: Path, path: str, *, size: int | None = None) -> bytes:
+def read(root: Path, path: str, *, size: int | None = None, digest: str | None = None) -> bytes:
     """Return the bytes of a payload, from one of its names or the last commit: a user's git may have removed it from
-    the work tree (another branch, a sparse checkout). `size` is its length, if known. Blocks on disk.
+    the work tree (another branch, a sparse checkout). `size` is its length, if known; `digest` is its sha256, if it has
+    another name. Blocks on disk.
 
     Raises Damaged if the bytes are missing or changed.
     """
     from hashlib import sha256
 
-    digest = path.rpartition("/")[2]
+    digest = digest or path.rpartition("/")[2]
     is_there = False
     most = -1 if size is None else size + 1
     places = [partial(_regular, root / path, most), partial(_regular, second(root, path), most)]
@@ -143,8 +166,11 @@ def _regular(path: Path, most: int) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    file = kernel.regular_file(descriptor)
+    if file is None:
+        return None
+    with file:
+        return file.read(most)
 
 
 def bring_back(root: Path, path: str) -> None:

@@ -26,21 +26,35 @@ SPILL_BYTES = 256 * 1024
 _SAID = frozenset(("text", "content", "summary", "reason", "title", "label", "header", "description", "message"))
 #: … except below these. Calls repeat the entries of their start, so arguments count in `calls` only
 _UNSAID = frozenset(
-    ("arguments", "opaque", "nouns", "metadata", "detail", "persona", "input_contract", "output_contract", "generation")
+    (
+        "arguments",
+        "base",
+        "opaque",
+        "nouns",
+        "metadata",
+        "detail",
+        "persona",
+        "input_contract",
+        "output_contract",
+        "generation",
+    )
 )
 _REFERENCE = {"sha256", "bytes", "preview"}
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 _LETTER = re.compile(r"\w")
 
-#: (n, session, text, whether the line alone lacks part of it)
+#: (n, session or stream and owner, text, whether the line alone lacks part of it)
 Text = tuple[int, str, str, bool]
 Payload = Callable[[Mapping[str, Any]], str | None]
 
 
 def of(entry: Mapping[str, Any], payload: Payload) -> Text | None:
-    """Return the searchable text of a session's entry as a row, or None. `payload` reads a spilled text."""
-    session = entry.get("session")
-    if session is None:
+    """Return the searchable text of an entry as a row, or None. `payload` reads a spilled text.
+
+    An owner's entries are searchable if the owner has a journal of its own: its place is that journal's name.
+    """
+    session = entry.get("session") or entry.get("stream") or ""
+    if not entry.get("session") and "/" not in session:
         return None
     spilled: list[Any] = []
 
@@ -136,16 +150,19 @@ def terms(words: str) -> list[str]:
 def find(
     db: sqlite3.Connection, words: str, *, below: int | None, places: Iterable[tuple[str, int | None]], limit: int
 ) -> list[tuple[int, str, str | None, str, str]]:
-    """Return `(n, session, run, line, text)` of matching entries, newest first. `places` are the sessions to search,
-    each with its highest entry number (None for all); without places all sessions are searched. Raises ValueError as
-    `expression` does."""
+    """Return `(n, session, run, line, text)` of matching entries, newest first. `places` are the sessions (and streams
+    with their owner) to search, each with its highest entry number (None for all); without places all sessions are
+    searched. Raises ValueError as `expression` does."""
     match = f"{{text}} : ({expression(words)})"
     where, values = ["texts MATCH ?"], list[Any]()
     scopes = list(places)
     if scopes:
         match = f"({match}) AND ({' OR '.join(f'place:{place(id)}' for id, _ in scopes)})"
-        where.append("(" + " OR ".join("(e.session=? AND e.n<=?)" for _ in scopes) + ")")
-        values += [value for id, most in scopes for value in (id, most if most is not None else 2**62)]
+        where.append("(" + " OR ".join("((e.session=? OR e.journal=?) AND e.n<=?)" for _ in scopes) + ")")
+        ends = [(id, f"journals/{id}", most if most is not None else 2**62) for id, most in scopes]
+        values += [value for end in ends for value in end]
+    else:
+        where.append("e.session IS NOT NULL")
     if below is not None:
         where.append("texts.rowid < ?")
         values.append(below)

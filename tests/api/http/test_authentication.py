@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.api.harness import TOKEN, World, world
 
 
-async def test_everything_but_the_probes_needs_the_token(w: World) -> None:
-    paths = [path for path in (await w.http.get("/openapi.json")).json()["paths"] if "{" not in path]
+@pytest.mark.parametrize("part", range(3))
+async def test_everything_but_the_probes_needs_the_token(w: World, part: int) -> None:
+    """In parts, since callers without a token are slowed down."""
+    paths = [path for path in (await w.http.get("/openapi.json")).json()["paths"] if "{" not in path][part::3]
     del w.http.headers["authorization"]
 
     for path in paths:
         answer = await w.http.get(path)
-        assert answer.status_code == (200 if path in ("/healthz", "/readyz", "/login") else 401), path
+        expected = {"/healthz": 200, "/readyz": 200, "/login": 200, "/v1/auth/callback": 400}.get(path, 401)
+        assert answer.status_code == expected, path  # a return from a login has a secret of its own: its state
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["code"] == "unauthorized"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.api.report import diagram, phrases, to_html, to_markdown
 from kheish.api.report.blocks import Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table

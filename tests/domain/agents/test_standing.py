@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import settings
-from hypothesis import strategies as st
+import pytest
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kheish.domain import events, runs
@@ -14,8 +15,7 @@ from kheish.domain.agents import ending, spawn, standing, usage
 from kheish.domain.agents.agent import Agent, of_session
 from kheish.domain.events import Item
 from kheish.domain.runs import Run, Status
-from kheish.domain.tasks import task as tasks
-from kheish.domain.tasks import verbs
+from kheish.domain.tasks import task as tasks, verbs
 from tests.support.stateful import Played, table
 
 
@@ -161,6 +161,77 @@ class Family(RuleBasedStateMachine):
             session_id = self.child.session_id
             part = self.p.reloaded(session_id)
             assert table(part) == table(self.state.sessions[session_id])
+
+
+def wakes(p: Played, session_id: str = "s") -> None:
+    p.state.append(events.WakeSet(wake_id="wake_1", at="2031-01-01T00:00:00.000000Z", note="look").on(session_id))
+
+
+def has_goal(p: Played, wait_until: str | None = None) -> None:
+    p.state.append(events.GoalSet(goal_id="goal_1", objective="o", completion=(), budget=events.GoalBudget()).on("s"))
+    p.state.append(events.GoalDeclared(status="working", next="go on", wait_until=wait_until).on("s"))
+
+
+def starts_a_command(p: Played) -> None:
+    shell = events.ShellTask(job="job_1", timeout=None)
+    p.state.append(events.TaskCreated(task_id="t1", title="t", status="in_progress", shell=shell).on("s"))
+
+
+def spawns(p: Played) -> None:
+    wanted = spawn.Spawn(name="kid", items=(Item(text="do it"),), by="test")
+    p.state.append(*spawn.drafts(p.state, spawn.plan(p.state, of_session(p.state, "s"), None, wanted)))
+
+
+@pytest.mark.parametrize(
+    ("happens", "expected"),
+    [
+        ((), None),
+        ((wakes,), "timer"),
+        ((lambda p: has_goal(p, "2031-01-01T00:00:00.000000Z"),), "timer"),
+        ((has_goal,), None),
+        ((wakes, spawns), "agent"),
+        ((wakes, spawns, starts_a_command), "task"),
+    ],
+)
+def test_an_idle_agent_shows_the_first_thing_that_it_expects(
+    tmp_path: Path, happens: tuple[Callable[[Played], None], ...], expected: str | None
+) -> None:
+    p = Played(tmp_path)
+    p.session()
+    for one in happens:
+        one(p)
+    agent = of_session(p.state, "s")
+    assert (agent.status, agent.waiting_on, agent.unfinished) == ("idle", expected, ())
+    run = p.move(p.submit_run().run_id, events.RunStarted())
+    assert (of_session(p.state, "s").status, of_session(p.state, "s").waiting_on) == ("running", None)
+    p.move(run.run_id, events.RunWaiting(status="waiting_for_approval"))
+    assert (of_session(p.state, "s").status, of_session(p.state, "s").waiting_on) == ("waiting", "approval")
+    again = p.restart()
+    assert again.state.get(Agent, agent.agent_id).waiting_on == "approval"
+    again.index.close()
+
+
+def test_a_pause_of_the_goal_ends_its_wait(tmp_path: Path) -> None:
+    p = Played(tmp_path)
+    p.session()
+    has_goal(p, "2031-01-01T00:00:00.000000Z")
+    p.state.append(events.GoalPaused(why="lunch").on("s"))
+    assert of_session(p.state, "s").waiting_on is None
+    p.state.append(events.WakeSet(wake_id="w", at="2031-01-01T00:00:00.000000Z", note="x").on("s"))
+    assert of_session(p.state, "s").waiting_on == "timer"
+    p.state.append(events.WakeCancelled(wake_id="w").on("s"))
+    assert of_session(p.state, "s").waiting_on is None
+    p.index.close()
+
+
+def test_the_first_of_several_parked_runs_in_the_order_counts(tmp_path: Path) -> None:
+    p = Played(tmp_path)
+    p.session(while_waiting="park")
+    for status in ("question", "approval", "agent"):
+        run = p.move(p.submit_run().run_id, events.RunStarted())
+        p.move(run.run_id, events.RunWaiting(status=f"waiting_for_{status}"))
+        assert of_session(p.state, "s").waiting_on == status
+    p.index.close()
 
 
 Family.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from kheish.domain.contracts import check as contracts
+from kheish.domain.contracts import check as contracts, patterns
 from kheish.errors import Fault
+from kheish.jobs import confined
 
 REPORT = {
     "type": "object",
@@ -151,3 +152,29 @@ def test_faults_and_their_messages_are_bounded() -> None:
 
     assert len(found) == contracts.MAX_FAULTS
     assert all(len(fault.message) < 400 for fault in found)
+
+
+CHEAP = ("^[A-Za-z0-9][A-Za-z0-9._/-]*$", r"^\d{4}-x$", "a", "^v.", r"[^\s]+?", r"\bx*+\b", "(?:ab)c")
+COSTLY = (".*.*x$", "(a{9}){9}", "(a+)+$", "a|bc", r"(.)\1", "(?=a*)b", "(a)", "(", "(" * 900 + ")" * 900)
+
+
+@pytest.mark.parametrize(("pattern", "is_cheap"), [*((one, True) for one in CHEAP), *((one, False) for one in COSTLY)])
+def test_cheap_patterns_are_told_from_others_wherever_they_stand(pattern: str, is_cheap: bool) -> None:
+    for schema in (
+        {"pattern": pattern},
+        {"allOf": [{"items": {"patternProperties": {pattern: True}}}]},
+        {"const": {"x": [{"pattern": pattern}]}, "$ref": "#/const/x/0"},
+    ):
+        assert patterns.are_cheap(schema) is is_cheap
+
+
+def test_a_short_value_needs_no_child_for_a_cheap_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise confined.Failed("a child")
+
+    monkeypatch.setattr(contracts._POOL, "run", refuse)
+
+    assert contracts.faults({"pattern": CHEAP[0]}, "main") == []
+    assert [fault.path for fault in contracts.faults({"items": {"pattern": CHEAP[0]}}, ["a", "-"])] == ["/1"]
+    for pattern, value in ((CHEAP[0], "x" * 200), (COSTLY[0], "main")):
+        assert "too many steps" in contracts.faults({"pattern": pattern}, value)[0].message

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from kheish.domain import events, runs
-from kheish.domain.flows import advance as flow_driving
-from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import advance as flow_driving, status as flow_status
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.domain.sessions import end as session_end

@@ -8,20 +8,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from kheish import ids
-from kheish.domain import budgets, events, questions
+from kheish.domain import budgets, events, questions, runs
 from kheish.domain.agents import spawn
 from kheish.domain.agents.agent import of_session
 from kheish.domain.events import Item
-from kheish.domain.goals import advance, rules, verbs
-from kheish.domain.goals import goal as goals
+from kheish.domain.goals import advance, goal as goals, rules, verbs
 from kheish.domain.goals.goal import Goal
 from kheish.domain.goals.verbs import Wanted
 from kheish.domain.questions import Question
-from kheish.domain.runs import Run
+from kheish.domain.runs import Run, Status
 from kheish.errors import GoalStateConflict, Invalid, NotFound, SessionEnded
 from tests.support.stateful import Played, table
 
@@ -311,6 +309,8 @@ def test_what_is_refused(p: Played) -> None:
         verbs.create(p.state, run, "goal_2", Wanted(objective="x"), by="agent")
     with pytest.raises(Invalid, match="no limit of cost_usd"):
         verbs.change(p.state, "s", Wanted(), events.GoalBudget(cost_usd=1), by="ann")
+    with pytest.raises(Invalid, match="tokens is too large"):
+        verbs.change(p.state, "s", Wanted(), events.GoalBudget(tokens=ids.MOST), by="ann")
     for said in ({}, {"wait_until": ids.stamp(NOW - 1)}, {"wait_until": ids.stamp(NOW + 9e8)}):
         with pytest.raises(Invalid):
             declare(p, run.run_id, status="working", **said)
@@ -321,12 +321,24 @@ def test_what_is_refused(p: Played) -> None:
     p.state.append(*verbs.pause(p.state, "s", "lunch", by="ann"))
     with pytest.raises(GoalStateConflict, match="paused"):
         declare(p, run.run_id, status="complete")
-    p.move(run.run_id, events.RunCancelled())
     p.state.append(events.SessionEnded().on("s"))
     with pytest.raises(SessionEnded):
         verbs.resume(p.state, "s", by="ann")
     with pytest.raises(SessionEnded):
         begun(p)
+
+
+@pytest.mark.parametrize("attended", ["deny", "ask"])
+def test_the_runs_of_a_goal_are_as_attended_as_the_run_that_set_it(p: Played, attended: str) -> None:
+    run = p.submit_run(unattended=attended)
+    p.move(run.run_id, events.RunStarted())
+    p.state.append(*verbs.create(p.state, run, "goal_1", Wanted(objective="x"), by="agent"))
+    p.move(run.run_id, events.RunCompleted(output="x"))
+    assert p.run(run_of(p)).settings.unattended == attended
+    assert table(p.reloaded("s")) == table(p.state.sessions["s"])
+    p.state.append(*verbs.clear(p.state, "s", by="ann"))
+    begun(p)  # a person sets the next one
+    assert p.run(run_of(p)).settings.unattended == "ask"
 
 
 def test_a_goal_with_the_same_id_keeps_its_usage(p: Played) -> None:
@@ -358,3 +370,28 @@ def test_a_spawned_agent_has_no_goal_and_its_calls_count_for_the_goal_above(p: P
         excess = budgets.check(p.state, p.run(id), now=now)
         assert excess is not None and not excess.grantable
         assert (excess.limit, excess.spent, excess.above) == ("tokens", 120, "the goal of s")
+
+
+@pytest.mark.parametrize("change", ["pause", "clear"])
+def test_a_pause_leaves_a_run_that_works_and_cancels_one_that_has_not_begun(p: Played, change: str) -> None:
+    def stop() -> None:
+        p.state.append(*(verbs.pause(p.state, "s", "lunch", by="ann") if change == "pause" else
+                         verbs.clear(p.state, "s", by="ann")))  # fmt: skip
+
+    p.session()
+    begun(p)
+    advance.advance(p.state, "s", NOW)
+    (queued,) = p.state.table(Run, "s").values()
+    stop()
+    assert p.run(queued.run_id).status is Status.CANCELLED
+    if change == "pause":
+        p.state.append(*verbs.resume(p.state, "s", by="ann"))
+    else:
+        begun(p)
+    advance.advance(p.state, "s", NOW)
+    run = next(one for one in p.state.table(Run, "s").values() if not one.is_final)
+    p.move(run.run_id, events.RunStarted())
+    stop()
+    assert p.run(run.run_id).status is Status.RUNNING
+    runs.complete(p.state, run.run_id, "done")
+    assert advance.advance(p.state, "s", NOW) is None and all(one.is_final for one in p.state.table(Run, "s").values())

@@ -20,7 +20,7 @@ from kheish.domain.mailboxes.message import TRANSITIONS, Mailbox, Message, Messa
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import end as session_end
 from kheish.domain.sessions.session import Session
-from kheish.errors import IdempotencyConflict, MailboxFull, MessageStateConflict, TooLarge
+from kheish.errors import IdempotencyConflict, MailboxFull, MessageStateConflict, SessionNotIdle, TooLarge
 from kheish.state import loading
 from tests.support import stateful
 from tests.support.stateful import Played
@@ -268,6 +268,24 @@ def test_an_ended_session_makes_dead_letters(p: Played) -> None:
     assert states == {MessageState.DEAD_LETTER} and after.last_error
     with pytest.raises(MessageStateConflict):
         letters.ack(p.state, "s", after.message_id, by="test")
+
+
+def test_a_session_with_unread_messages_is_not_deleted_before_its_end(p: Played) -> None:
+    post(p)
+    with pytest.raises(SessionNotIdle):
+        session_end.delete(p.state, "s", by="test")
+    session_end.end(p.state, "s", by="test", reason=None, force=True)
+    assert session_end.delete(p.state, "s", by="test")
+
+
+@pytest.mark.parametrize(("marks", "expected"), [((True, True), "deny"), ((True, False), "ask"), ((False,), "ask")])
+def test_no_person_attends_a_run_for_messages_of_unattended_runs(
+    p: Played, marks: tuple[bool, ...], expected: str
+) -> None:
+    for mark in marks:
+        post(p, unattended=mark)
+    run = delivery.claim(p.state, "s", 0.0)
+    assert run is not None and run.settings.unattended == expected
 
 
 def test_five_failed_claims_make_a_dead_letter(p: Played) -> None:

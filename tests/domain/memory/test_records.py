@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.domain.events import MemoryRecorded, RunCompleted, RunFailed, ToolFinished
 from kheish.domain.events.runs import RunError

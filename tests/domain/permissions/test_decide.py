@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import yaml
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
+from kheish import resources
 from kheish.domain.permissions.decide import (
     PermissionsFile,
     Rule,
@@ -26,6 +27,7 @@ WORKSPACE = Path("/srv/space")
 CONFINED = SandboxFacts(mode="ask", available=True)
 EFFECTS = {
     "apply_patch": "write",
+    "store_asset": "coordination",
     "read_file": "read",
     "grep_search": "read",
     "write_file": "write",
@@ -209,6 +211,7 @@ def test_the_answer_says_why_and_where_the_rule_stands() -> None:
             "decision": "deny",
             "workdir": ".",
             "network": False,
+            "confined": False,
             "reason": "no",
         },
         "origin": "permissions.yaml rule 2",
@@ -259,6 +262,26 @@ def test_risk_is_a_hint_by_effect_and_program(tool: str, command: str, expected:
     assert risk(ToolCall(tool=tool, effect=EFFECTS.get(tool, "effect"), arguments={"command": command})) == expected
 
 
+@pytest.mark.parametrize(
+    ("tool", "match", "ruled", "mode", "decision"),
+    [
+        ("read_file", "askme/**", "ask", "default", "ask"),
+        ("read_file", "askme/**", "ask", "dont_ask", "deny"),
+        ("read_file", "askme/**", "deny", "bypass", "deny"),
+        ("read_*", None, "ask", "default", "ask"),
+        ("read_file", "other/**", "deny", "default", "allow"),
+        ("read_file", "askme/**", "allow", "default", "allow"),
+    ],
+)
+def test_storing_a_file_is_judged_as_reading_it(
+    tool: str, match: str | None, ruled: Any, mode: Any, decision: str
+) -> None:
+    rules = [rule(tool, ruled, match)]
+    assert meets("store_asset", {"path": "askme/f.txt"}, *rules, mode=mode).decision == decision
+    link = meets("store_asset", {"path": "link"}, *rules, mode=mode, resolved=("askme/f.txt",))
+    assert link.decision == decision
+
+
 PATCH = "--- a/docs/a\n+++ b/docs/a\n@@ -1 +1 @@\n-x\n+y\n--- /dev/null\n+++ b/{}\n@@ -0,0 +1 @@\n+x\n"
 
 
@@ -284,3 +307,40 @@ def test_a_patch_that_cannot_be_read_or_resolved_asks_where_a_rule_may_be_about_
     for arguments in ({"patch": "nonsense"}, {"patch": PATCH.format("docs/b")}):
         resolved = ("docs/a", "\0") if "docs" in arguments["patch"] else ()
         assert meets("apply_patch", arguments, *rules, resolved=resolved).decision == "ask"
+
+
+@pytest.mark.parametrize(
+    ("command", "decision"),
+    [
+        ("git status", "allow"),
+        ("git log --oneline | head -3", "allow"),
+        ("cd src && ls -la && rg -n TODO .", "allow"),
+        ("find . -name '*.py'", "allow"),
+        ("find . -delete", "ask"),
+        ("git diff --output=x", "ask"),
+        ("git branch new", "ask"),
+        ("rg --pre x y", "ask"),
+        ("ls > listing", "ask"),
+        ("cat $(id)", "ask"),
+        ("curl http://127.0.0.1", "ask"),
+    ],
+)
+def test_a_new_state_root_allows_reading_in_the_sandbox(command: str, decision: str) -> None:
+    file = PermissionsFile.model_validate(
+        yaml.safe_load((resources.folder("state-template") / "permissions.yaml").read_text())
+    )
+    found = {
+        (mode, available): meets(
+            "bash", {"command": command}, *file.rules, sandbox=SandboxFacts(mode=mode, available=available)
+        ).decision
+        for mode, available in product(("required", "ask", "off"), (True, False))
+    }
+    assert [found["required", True], found["ask", True]] == [decision, decision]
+    assert [found["ask", False], found["off", True], found["off", False]] == ["ask"] * 3
+    assert found["required", False] == "deny"
+
+
+@pytest.mark.parametrize("more", [{"tool": "read_file"}, {"decision": "deny"}, {"decision": "ask"}])
+def test_only_a_rule_that_allows_a_command_is_for_confined_ones(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="confined"):
+        Rule.model_validate({"tool": "bash", "decision": "allow", "confined": True, **more})

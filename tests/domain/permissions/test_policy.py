@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.domain.events import ToolPolicy
-from kheish.domain.permissions import policy as permission_policy
-from kheish.domain.permissions import remember as permission_remember
+from kheish.domain.permissions import policy as permission_policy, remember as permission_remember
 from kheish.domain.permissions.decide import Rule, SandboxFacts, ToolCall, Verdict, decide
 from tests.domain.permissions.test_decide import CALLS, EFFECTS, RULES, STRICTNESS
 

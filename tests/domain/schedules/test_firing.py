@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kheish import ids
 from kheish.domain import events
-from kheish.domain.schedules import fire as fires
-from kheish.domain.schedules import firing, timing
-from kheish.domain.schedules import schedule as schedules
+from kheish.domain.schedules import fire as fires, firing, schedule as schedules, timing
 from kheish.domain.schedules.definition import ScheduleFile
 from kheish.domain.schedules.fire import MOVES, Fire, FireState
 from kheish.domain.schedules.firing import Obstacle

@@ -7,8 +7,7 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kheish.domain.schedules import timing
 from kheish.domain.schedules.timing import Cadence
@@ -171,3 +170,24 @@ def test_the_jitter_of_a_schedule_is_always_the_same() -> None:
     delays = {timing.jitter(f"s{number}", 30.0) for number in range(100)}
     assert len(delays) > 15 and all(0 <= delay < 30 for delay in delays)
     assert timing.jitter("s1", 30.0) == timing.jitter("s1", 30.0) and timing.jitter("s1", 0.0) == 0
+
+
+@pytest.mark.demand(25)
+@pytest.mark.parametrize(
+    ("zone", "text", "local"),
+    [
+        # A single time that is skipped is at the first valid minute, as a fixed time of cron is.
+        (BERLIN, "2027-03-28T02:00", "03:00+02:00"),
+        (BERLIN, "2027-03-28T02:30", "03:00+02:00"),
+        (BERLIN, "2027-03-28T02:59:59", "03:00+02:00"),
+        (BERLIN, "2027-03-28T01:59:59", "01:59+01:00"),
+        (BERLIN, "2027-03-28T03:00", "03:00+02:00"),
+        (BERLIN, "2027-10-31T02:30", "02:30+02:00"),
+        (NEW_YORK, "2027-03-14T02:30", "03:00-04:00"),
+        (LORD_HOWE, "2026-10-04T02:10", "02:30+11:00"),
+        (BERLIN, "2027-03-28T02:30+01:00", "03:30+02:00"),
+    ],
+)
+def test_a_single_time_that_a_zone_skips(zone: str, text: str, local: str) -> None:
+    found = timing.local(timing.instant(text, zone), zone)
+    assert found[11:16] + found[19:] == local

@@ -10,9 +10,7 @@ import pytest
 
 from kheish.cli.main import main
 from kheish.jobs.probing import Probe
-from kheish.offline.doctor import doctor
-from kheish.offline.doctor import machine as doctor_machine
-from kheish.offline.doctor import root as doctor_root
+from kheish.offline.doctor import doctor, machine as doctor_machine, root as doctor_root
 from kheish.store.git import template
 from tests.support.daemon import Daemon
 
@@ -41,7 +39,7 @@ def test_that_no_state_root_is_an_error_with_the_command_that_makes_one(
 def test_a_new_machine_without_a_state_root_has_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
     (finding,) = doctor_root.state_root(tmp_path / "kheish-state")
-    assert (finding.level, "kheish init" in finding.do) == ("warning", True)
+    assert (finding.level, "kheish init" in finding.do) == ("note", True)
 
 
 def test_that_a_root_that_cannot_be_written_to_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

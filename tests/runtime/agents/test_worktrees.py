@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import contextlib
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +117,114 @@ async def test_23_a_worktree_is_removed_on_positive_proof_only(
         shown = git(repository, "diff", "--stat", f"{tree.base}..{tree.branch}")
         assert "1 file changed" in shown, "the work is on the branch"
     assert (repository / "src" / "a.txt").read_text() == "one\n"
+
+
+@pytest.mark.demand(23)
+async def test_23_a_removal_that_was_cut_off_is_finished(trees: Worktrees, tmp_path: Path) -> None:
+    """A kill after the folder was renamed, and before git forgot it: no deletion is taken for work."""
+    repository = tmp_path / "work"
+    tree = await trees.make(str(repository), AGENT, "kid", "commit")
+    aside = trees.folder / f".{AGENT}.00000000.removing"
+    Path(tree.path).rename(aside)
+    (aside / "src" / "a.txt").unlink()
+    assert trees.listed() == []
+
+    done = await trees.finish(tree)
+    trees.sweep()
+
+    assert done.state == "removed" and not list(trees.folder.iterdir())
+    assert git(repository, "branch", "--list", tree.branch) == ""
+    assert git(repository, "worktree", "list").count("\n") == 1
+
+
+@pytest.mark.demand(23)
+async def test_23_a_kill_between_the_commit_and_the_removal(trees: Worktrees, tmp_path: Path) -> None:
+    repository = tmp_path / "work"
+    tree = await trees.make(str(repository), AGENT, "kid", "commit")
+    uncommitted(Path(tree.path))
+    first = await trees.commit(tree)
+
+    done = await trees.finish(tree)
+    Path(tree.path).rename(tmp_path / "elsewhere")
+    gone = await trees.finish(tree)
+
+    assert [one.commit for one in (done, gone)] == [first.commit] * 2 and gone.state == "committed"
+    assert git(repository, "rev-list", "--count", f"{tree.base}..{tree.branch}").strip() == "1"
+    assert git(repository, "show", f"{tree.branch}:src/a.txt") == "two\n"
+
+
+@contextlib.contextmanager
+def mounted(disk: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", disk]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A full disk for the worktrees."""
+    with mounted(tmp_path / "trees") as disk:
+        yield disk
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A full disk for the repository."""
+    with mounted(tmp_path / "disk") as disk:
+        yield disk
+
+
+@pytest.mark.parametrize("what", [uncommitted, untracked, nothing])
+@pytest.mark.demand(23)
+async def test_23_a_full_disk_loses_no_work(
+    small_disk: Path, trees: Worktrees, tmp_path: Path, what: Callable[[Path], None]
+) -> None:
+    """The worktree is on a full disk; the repository's objects are elsewhere, its own index too."""
+    repository = tmp_path / "work"
+    tree = await trees.make(str(repository), AGENT, "kid", "commit")
+    path = Path(tree.path)
+    what(path)
+    before = {name.relative_to(path): name.read_bytes() for name in path.rglob("*.txt")}
+    fill(small_disk / "filler")
+
+    done = await trees.finish(tree)
+
+    if what is nothing:
+        assert done.state == "removed"
+        return
+    assert done.state in ("committed", "kept"), done
+    assert {name.relative_to(path): name.read_bytes() for name in path.rglob("*.txt")} == before
+    (small_disk / "filler").unlink()
+    assert (await trees.finish(tree)).state == "committed"
+
+
+@pytest.mark.demand(23)
+async def test_23_a_repository_on_a_full_disk_keeps_the_worktree(
+    other_disk: Path, trees: Worktrees, tmp_path: Path
+) -> None:
+    """Git cannot write the commit: the folder with the work stays until it can."""
+    git(tmp_path / "work", "clone", "-q", ".", str(other_disk / "work"))
+    tree = await trees.make(str(other_disk / "work"), AGENT, "kid", "commit")
+    (Path(tree.path) / "new.txt").write_bytes(os.urandom(64 * 1024))
+    fill(other_disk / "filler")
+    done = await trees.finish(tree)
+    assert done.state == "kept" and done.reason and (Path(tree.path) / "new.txt").stat().st_size == 64 * 1024
+    (other_disk / "filler").unlink()
+    assert (await trees.finish(tree)).state == "committed"
+    assert "new.txt" in git(other_disk / "work", "ls-tree", "--name-only", tree.branch).splitlines()
+
+
+def fill(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
 
 
 async def test_a_worktree_is_merged_and_then_removed(trees: Worktrees, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.runtime.drivers import bounds, chat
 from kheish.runtime.drivers.answer import Assembly, usage_of
@@ -276,6 +275,18 @@ def test_no_document_leads_to_anything_but_a_reply_or_a_model_error(documents: l
         reply = assembly.partial()
     assert all(one.id and isinstance(one.name, str) for one in reply.calls)
     orjson.dumps([reply.text, reply.opaque, [one.arguments for one in reply.calls], reply.model, reply.finish_reason])
+
+
+@pytest.mark.parametrize("number", [-(1 << 63) - 1, 1 << 64, 10**400])
+def test_a_number_of_more_than_64_bits_is_kept_as_far_as_json_can_hold_it(number: int) -> None:
+    assembly = Assembly(REQUEST)
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": {"size": number}}}
+    assembly.feed({"choices": [{"delta": {"reasoning_details": [{"index": number}], "tool_calls": [call]}}]})
+    assembly.feed({"choices": [{"finish_reason": "tool_calls"}]})
+    reply = assembly.reply()
+    kept = None if number == 10**400 else float(number)
+    assert reply.opaque is not None and reply.opaque["fields"]["reasoning_details"] == [{"index": kept}]
+    assert [one.arguments for one in reply.calls] == [{"size": kept}]
 
 
 # --- usage ------------------------------------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ def test_the_header_counts_before_the_body() -> None:
 def test_no_words_of_a_server_take_long_to_read(text: str) -> None:
     started = time.process_time()
     failures.from_body(400, openai(text))
-    assert time.process_time() - started < 0.25
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

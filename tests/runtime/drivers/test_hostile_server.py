@@ -13,8 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.runtime.drivers import bounds
 from kheish.runtime.drivers.answer import Assembly

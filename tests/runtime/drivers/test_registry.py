@@ -11,7 +11,8 @@ from kheish.errors import Invalid
 from kheish.runtime.drivers import registry
 
 
-async def test_a_driver_is_made_once_until_all_are_closed() -> None:
+async def test_a_driver_is_made_once_until_all_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_open", {})  # not those of other tests, whose loops are closed
     first = await registry.get("scripted")
     assert await registry.get("scripted") is first
     await registry.close_all()
@@ -20,8 +21,8 @@ async def test_a_driver_is_made_once_until_all_are_closed() -> None:
 
 
 async def test_an_unknown_driver_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(Invalid, match="litellm, openai, scripted"):
-        await registry.get("replay")
+    with pytest.raises(Invalid, match="litellm, openai, replay, scripted"):
+        await registry.get("made-up")
 
 
 def test_the_drivers_themselves_import_no_sdk() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from kheish.domain.definitions import KINDS, TOP
 from kheish.errors import InvalidDefinition
 from kheish.store.edits.definitions import Parsed, dump_markdown, dump_yaml, parse, parse_json, parse_markdown
 from kheish.store.edits.problems import Finding, Rejected
@@ -207,3 +208,28 @@ def test_what_the_daemon_writes_it_reads() -> None:
     persona = {"title": "12:30", "version": "You\n\nare."}
     assert dump_markdown(persona, body="version") == b"---\ntitle: '12:30'\n---\nYou\n\nare.\n"
     assert parse_markdown(Manifest, dump_markdown(persona, body="version"), "x", body="version").data == persona
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "places"),
+    [
+        (
+            "schedules",
+            b"cron: '0 9 * * *'\nevery: 1s\nat: never\nstart: {session: s, flow: {playbook: ''}}\noverlap: x\n",
+            ["", "/at", "/every", "/overlap", "/start", "/start/flow/playbook"],
+        ),
+        ("schedules", b"cron: '61 9 * * *'\nstart: {flow: {playbook: a}}\n", ["/cron"]),  # nothing follows from it
+        ("mcp", b"command: x\nurl: https://a.example\nargs: 5\n", ["", "/args"]),
+        ("channels", b"title: [1]\nmembers: [{member: a, kind: human, foo: 1}]\n",
+         ["/members/0", "/members/0/foo", "/title"]),
+        ("channels", b"members: [{member: a, kind: alien}]\n", ["/members/0/kind"]),
+        ("routes", b"modl: gpt-5\n", ["/driver", "/modl"]),
+        ("routes", b"driver: openai\nmodl: gpt-5\n", ["/modl"]),
+    ],
+)  # fmt: skip
+def test_checks_of_several_fields_are_reported_with_the_errors_of_fields(
+    kind: str, raw: bytes, places: list[str]
+) -> None:
+    known = {**KINDS, **{one.name: one for one in TOP.values()}}
+    problems = known[kind].read(raw, "a.yaml").problems
+    assert sorted(dict.fromkeys(problem.pointer for problem in problems)) == places

@@ -208,3 +208,20 @@ async def test_without_events_it_says_so_and_polls(root: Path) -> None:
     (root / "routes" / "r.yaml").write_text("driver: openai")
     assert "routes/r.yaml" in await told.next()
     await watcher.stop()
+
+
+async def test_a_caller_that_does_not_wait_for_its_scan_stops_nothing(root: Path, reports: Reports) -> None:
+    """A stop cancels requests in the middle of a scan; the thread goes on for the others."""
+    watcher = Watcher(root, FOLDERS, ["kheish.yaml"], lambda _: None, asyncio.get_running_loop())
+    await watcher.start()
+    for _ in range(20):
+        asking = asyncio.create_task(watcher.rescan())
+        await asyncio.sleep(0)  # its message is under way
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    await asyncio.wait_for(watcher.rescan(), 10)
+
+    thread = watcher._thread
+    assert thread is not None and thread.is_alive()
+    await watcher.stop()

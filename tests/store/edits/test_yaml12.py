@@ -7,8 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kheish.store.edits import yaml12, yaml_writing
 from kheish.store.edits.yaml12 import Flaw, MapNode, Mark

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kheish.cli import backup as cli_backup
-from kheish.cli import log as cli_log
+from kheish.cli import backup as cli_backup, log as cli_log
 from kheish.offline import scanning
-from kheish.store.git import blame, commits, remote, restore
-from kheish.store.git import command as git
+from kheish.store.git import blame, command as git, commits, remote, restore
 from tests.test_shape import MODULES, ROOT
 
 #: what git sets for a hook, and what a caller may have set

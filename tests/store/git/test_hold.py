@@ -89,3 +89,26 @@ def test_reading_commands_are_told_from_writing_ones() -> None:
     assert hold._command(["git", "-C", "/x", "stash", "list"]) is None
     assert hold._command(["git", "-c", "a=b", "--no-pager", "stash"]) == "stash"
     assert hold._command(["git", "log", "-p"]) is None
+
+
+def test_our_next_lock_is_not_taken_for_one_without_a_note(tmp_path: Path) -> None:
+    """Between two commits the first note is gone, and the second lock is there a moment later."""
+    root = roots.make(tmp_path)
+    path = root / ".git" / "index.lock"
+    path.touch()
+
+    class Note:
+        looks = 0
+
+        def exists(self) -> bool:
+            Note.looks += 1
+            if Note.looks == 1:  # as if the first write had just ended, and the second had begun after this look
+                path.with_suffix(".next").touch()
+                path.with_suffix(".next").replace(path)
+                return False
+            return True
+
+    assert not hold._is_foreign(path, Note())  # type: ignore[arg-type]
+    assert Note.looks == 2
+    path.unlink()
+    assert not hold._is_foreign(path, path.with_suffix(".note"))

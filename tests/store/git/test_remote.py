@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from kheish.errors import BackupFailed
-from kheish.store.git import command as starting
-from kheish.store.git import remote
+from kheish.store.git import command as starting, remote
 from tests.store.roots import git, make
 
 

@@ -203,7 +203,7 @@ def test_a_filtered_list_reads_no_more_than_it_shows(path: Path, writer: Writer,
     reader = Reader(path)
     reader._db().set_trace_callback(asked.append)
 
-    for more in ({}, {"cursor": index._cursor(9)}, {"session": "s"}):
+    for more in ({}, {"cursor": index.cursor_before(9)}, {"session": "s"}):
         reader.things(noun, limit=5, fields={key: "rare"}, **more)
         plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {asked.pop()}"))
         wanted = "things_session " if "session" in more else f"things_{noun}_{key} "

@@ -52,6 +52,10 @@ def test_messages_calls_and_results_are_what_is_said() -> None:
     assert text is not None and text[2].split("\n") == ["I look", "bash", "make deploy", "b", "Nightly"]
     assert texts.of(entry(1, {"digest": "x"}), lambda reference: None) is None
     assert texts.of({**entry(1, data), "session": None}, lambda reference: None) is None
+    streamed = {"n": 1, "data": data}
+    assert texts.of({**streamed, "stream": "releases"}, lambda reference: None) is None
+    owned = texts.of({**streamed, "stream": "channels/room"}, lambda reference: None)
+    assert owned is not None and owned[1] == "channels/room"
 
 
 def test_all_words_phrases_beginnings_and_newest_first(book: Book) -> None:

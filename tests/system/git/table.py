@@ -129,6 +129,8 @@ class Table:
         ready = lambda: self.daemon.http("GET", "/readyz").status_code == 200  # noqa: E731
         until(ready, QUIET, what="it is ready")  # an index that was taken away is made again first
         for ack in self.acks["runs"][-RUNS - 5 :]:
+            run = f"/v1/runs/{ack['id']}"  # it may be missed only after it was ready
+            until(lambda run=run: self.daemon.http("GET", run).status_code != 503, QUIET, what="its index is whole")  # type: ignore[misc]
             self.daemon.run(ack["id"], "completed")
         until(self._is_looked_after, QUIET, what="the daemon has seen what was done to the branch")
         self.daemon.quiet(QUIET)

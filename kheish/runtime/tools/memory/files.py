@@ -17,8 +17,8 @@ from kheish.domain.memory.names import Place
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError, MemoryChanged, NotFound, StoreFailed
-from kheish.runtime.memory import catalog as listing
-from kheish.runtime.memory import proposals, scopes
+from kheish.ids import MOST
+from kheish.runtime.memory import catalog as listing, proposals, scopes
 from kheish.runtime.memory.keeper import Keeper
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.memory import texts
@@ -49,7 +49,7 @@ class Memory(Arguments):
     file_text: str | None = Field(None, description="The content of a new file.")
     old_str: str | None = Field(None, min_length=1, description="The text to replace; it must occur exactly once.")
     new_str: str | None = Field(None, description="The text in its place; leave out to delete old_str.")
-    insert_line: int | None = Field(None, description="The line after which to insert; 0 is the beginning.")
+    insert_line: int | None = Field(None, le=MOST, description="The line after which to insert; 0 is the beginning.")
     insert_text: str | None = Field(None, description="The text to insert.")
     old_path: _Path = None
     new_path: _Path = None
@@ -99,7 +99,7 @@ async def _plan(arguments: Memory, context: Context) -> Mapping[str, Any]:
 
 async def _view_note(keeper: Keeper, run: Run, arguments: Memory) -> dict[str, Any]:
     """Return the note of a view: an agent's content from a tainted run taints this run, too."""
-    place, name = scopes.resolve(scopes.of_run(run), arguments.path or "")
+    place, name = scopes.resolve(scopes.of_run(keeper.state, run), arguments.path or "")
     note = keeper.catalog.get(place.path(name)) if place is not None and name else None
     return {"tainted": True} if note is not None and note.is_tainted else {}
 
@@ -148,7 +148,7 @@ async def _propose(keeper: Keeper, change: _Change, context: Context, tainted_by
         keeper, change.place, change.name, change.before, change.after, target=change.target, tainted_by=tainted_by
     )
     draft = proposed.on(context.session_id, context.run_id, by=f"agent:{context.agent_id}")
-    shown = scopes.shown(scopes.of_run(_run(context)), change.place, change.name)
+    shown = scopes.shown(scopes.of_run(context.state, _run(context)), change.place, change.name)
     why = (
         f"untrusted content ({tainted_by}) entered this conversation" if tainted_by else "a user decides what is there"
     )
@@ -214,7 +214,7 @@ def _said(arguments: Memory) -> str:
 
 
 async def _view(keeper: Keeper, run: Run, arguments: Memory) -> Result:
-    places, path = scopes.of_run(run), arguments.path or ""
+    places, path = scopes.of_run(keeper.state, run), arguments.path or ""
     place, name = scopes.resolve(places, path)
     if not name:
         return Result(content=texts.listing(path.rstrip("/"), keeper.catalog, places, place))
@@ -228,7 +228,7 @@ async def _view(keeper: Keeper, run: Run, arguments: Memory) -> Result:
 
 async def _change(keeper: Keeper, run: Run, arguments: Memory) -> _Change:
     """Return the change that a command makes to the present content. Raises ToolError."""
-    places = scopes.of_run(run)
+    places = scopes.of_run(keeper.state, run)
     path = (arguments.old_path if arguments.command == "rename" else arguments.path) or ""
     place, name = scopes.resolve(places, path)
     if place is None or not name:

@@ -64,13 +64,13 @@ async def _in_memory(arguments: MemorySearch, context: Context) -> list[Hit]:
     if context.memory is None:
         return []
     keeper = context.memory.keeper
-    places = scopes.of_run(context.state.get(Run, context.run_id))
+    places = scopes.of_run(context.state, context.state.get(Run, context.run_id))
     notes = [note for place in places.values() for note in keeper.catalog.of(place).values()]
     return await asyncio.to_thread(finding.search, context.state.root, notes, arguments.query, arguments.limit)
 
 
 def _render_file(hit: Hit, context: Context) -> str:
-    places = scopes.of_run(context.state.get(Run, context.run_id))
+    places = scopes.of_run(context.state, context.state.get(Run, context.run_id))
     author = "a user" if hit.note.is_users else "an agent"
     return f"[{scopes.shown(places, hit.note.place, hit.note.name)}, written by {author}]\n{hit.snippet}"
 

@@ -8,8 +8,9 @@ and 8215 (NAT64), RFC 2765 (IPv4-translated), RFC 3056 (6to4), RFC 5214 (ISATAP)
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -52,6 +53,38 @@ _GLOBAL = IPv6Network("2000::/3")
 _LAST_32 = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 _SIX_TO_FOUR = IPv6Network("2002::/16")
 _ISATAP = (0x00005EFE, 0x02005EFE)
+
+
+def has_host(allow: Sequence[str], host: str) -> bool:
+    """Return whether a list of hosts (with `*`) and networks has this host by its name."""
+    return any(fnmatchcase(host, entry.lower().strip("[]")) for entry in allow if _network(entry) is None)
+
+
+def refusal(address: Address, allow: Sequence[str] = ()) -> str | None:
+    """Return the reason why an address is refused, in a few words; None if it is public, or in a network of a list."""
+    networks = [network for entry in allow if (network := _network(entry)) is not None]
+    if any(form in network for form in forms(address) for network in networks):
+        return None
+    return reserved(address) or ("this machine's own" if is_own(address) else None)
+
+
+def literal(host: str) -> Address | None:
+    """Return the address that a host is written as, also as `0x7f.1` or `2130706433`; None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
+
+
+def _network(entry: str) -> Network | None:
+    try:
+        return ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return None
 
 
 def reserved(address: Address) -> str | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kheish.cli.words import Words
+from kheish.client.words import Words
 
 
 def delta(offset: int, text: str, *, turn: int = 0, attempt: int = 1) -> dict[str, object]:

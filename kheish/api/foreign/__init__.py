@@ -1,0 +1,1 @@
+"""Entrances of other protocols beside Falcon: admission, and access to the operations within the daemon."""

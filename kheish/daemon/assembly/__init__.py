@@ -1,0 +1,1 @@
+"""Parts of the composition root that are made of several others."""

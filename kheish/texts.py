@@ -1,0 +1,34 @@
+"""Texts of users: blank ones, and numbers; and a command that several texts suggest."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+#: characters that show nothing: white space, controls, and those that Unicode lets a reader ignore
+#: (Default_Ignorable_Code_Point), with two that are drawn as nothing: the blank of Braille and filler of annotations
+_UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff"
+)
+_BLANK = re.compile(rf"[{_UNSEEN}]*\Z")
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text shows nothing: it is empty, or has only spaces and characters without a shape."""
+    return _BLANK.match(text) is not None
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a whole number in the digits 0 to 9; Python takes those of other scripts, too."""
+    return text.isascii() and text.isdigit()
+
+
+def answer_command(question: Mapping[str, Any]) -> str:
+    """Return the command that answers a question (a view of it), with its first options; it works as it is printed."""
+    items = question["questions"]
+    given = [f"{one['id']}={one['options'][0]['id'] if one['options'] else '…'}" for one in items]
+    return " ".join(("kheish questions answer", question["question_id"], *map(shlex.quote, given)))
