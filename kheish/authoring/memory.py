@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -81,7 +81,7 @@ class MemoryFiles:
 
         While another git is at work the files are only read, and the next start adopts them. Raises StoreFailed.
         """
-        async with self._lock:
+        async with self._lock, self._catalog.changes() as changed:
             self.is_unread = await self._held() is not None
             paths = await asyncio.to_thread(_list_files, self._state.root)
             paths = sorted({*paths, *(note.path for note in self._catalog.all())})
@@ -89,14 +89,14 @@ class MemoryFiles:
             known = await asyncio.to_thread(listing.origins, self._state, _digests(seen))
             try:
                 if not self.is_unread:
-                    await self._adopt(seen, known, is_start=True)
+                    await self._adopt(seen, known, changed, is_start=True)
             except StoreFailed:
                 raise
             except KheishError as error:  # the git worker is being restarted
                 log.warning("memory files cannot be adopted yet: %s", error.detail)
                 self.is_unread = True
             if self.is_unread:
-                self._list(seen, known)
+                self._list(seen, known, changed)
         self._catalog.loaded.set()
 
     async def take(self, paths: Iterable[str]) -> None:
@@ -105,11 +105,11 @@ class MemoryFiles:
         if not relevant:
             return
         await self._catalog.loaded.wait()
-        async with self._lock:
+        async with self._lock, self._catalog.changes() as changed:
             relevant = sorted({*relevant, *await asyncio.to_thread(self._missing_beside, relevant)})
             seen = await self._look(relevant)
             known = await asyncio.to_thread(listing.origins, self._state, _digests(seen))
-            await self._adopt(seen, known, is_start=False)
+            await self._adopt(seen, known, changed, is_start=False)
 
     def _missing_beside(self, paths: Iterable[str]) -> list[str]:
         """Return the listed files beside some paths that are missing on disk: a move is a single edit. Blocks on
@@ -127,8 +127,13 @@ class MemoryFiles:
 
     # --- adoption -----------------------------------------------------------------------------------------------------
 
-    async def _adopt(self, seen: Sequence[Seen], known: dict[str, Origin], *, is_start: bool) -> None:
-        """Record the edits of users, list the files, report problems, and commit what changed."""
+    async def _adopt(
+        self, seen: Sequence[Seen], known: dict[str, Origin], changed: Set[str], *, is_start: bool
+    ) -> None:
+        """Record the edits of users, list the files, report problems, and commit what changed.
+
+        `changed` has the paths whose notes changed since these files were read.
+        """
         scrub = self._state.scrub
         raws = {one.path: Source(one.path, one.raw) for one in seen if one.note is not None and one.raw is not None}
         guarded = await parsing.run(sources.guarded, raws, scrub)
@@ -136,7 +141,7 @@ class MemoryFiles:
         seen = [_with_fault(one, faults[one.path]) if one.path in faults else one for one in seen]
         before = {one.path: self._catalog.get(one.path) for one in seen}
         known |= await self._record(seen, known)
-        self._list(seen, known)
+        self._list(seen, known, changed)
         head = await self._blobs(FOLDER) if is_start else {}
         edits: dict[str, bytes | None] = {}
         for one in seen:
@@ -174,8 +179,11 @@ class MemoryFiles:
             made |= {origin.digest: origin for origin in await writing.append(self._state, self._catalog, part)}
         return made
 
-    def _list(self, seen: Sequence[Seen], known: Mapping[str, Origin]) -> None:
-        """Put valid files into the listing, and report the problems. An invalid file keeps its last valid note."""
+    def _list(self, seen: Sequence[Seen], known: Mapping[str, Origin], changed: Set[str]) -> None:
+        """Put valid files into the listing, and report the problems. An invalid file keeps its last valid note.
+
+        A note that changed since the file was read stays: a call wrote or marked the file, and the watcher looks again.
+        """
         places: dict[str, Place] = {}
         for one in seen:
             problems = list(one.problems)
@@ -184,6 +192,8 @@ class MemoryFiles:
                 problems.append(Problem(one.path, None, None, "error", *refusal))
                 self._refused.add(one.path)
                 self._catalog.drop(one.path)
+            elif one.path in changed:
+                pass
             elif one.note is not None:
                 self._catalog.put(replace(one.note, origin=known.get(one.note.digest)))
             elif one.raw is None and not one.problems:

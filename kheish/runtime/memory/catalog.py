@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,7 +76,18 @@ class Catalog:
     def __init__(self) -> None:
         self._places: dict[str, dict[str, Note]] = {}
         self._by_digest: dict[str, set[str]] = {}
+        self._observers: list[set[str]] = []
         self.loaded = asyncio.Event()
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[Set[str]]:
+        """Collect the paths whose notes change meanwhile: what was read from disk before is older than they are."""
+        paths: set[str] = set()
+        self._observers.append(paths)
+        try:
+            yield paths
+        finally:
+            self._observers = [observer for observer in self._observers if observer is not paths]
 
     def of(self, place: Place) -> Mapping[str, Note]:
         """Return the notes of a place by name."""
@@ -100,12 +112,17 @@ class Catalog:
 
     def put(self, note: Note) -> None:
         """Add or replace a note."""
-        self.drop(note.path)
+        self._drop(note.path)
+        self._changed(note.path)
         self._places.setdefault(note.place.folder, {})[note.name] = note
         self._by_digest.setdefault(note.digest, set()).add(note.path)
 
     def drop(self, path: str) -> None:
         """Remove the note of a file, if there is one."""
+        self._drop(path)
+        self._changed(path)
+
+    def _drop(self, path: str) -> None:
         folder, _, name = path.rpartition("/")
         notes = self._places.get(folder)
         note = notes.pop(name, None) if notes is not None else None
@@ -124,6 +141,11 @@ class Catalog:
             folder, _, name = path.rpartition("/")
             notes = self._places[folder]
             notes[name] = replace(notes[name], origin=origin)
+            self._changed(path)
+
+    def _changed(self, path: str) -> None:
+        for observer in self._observers:
+            observer.add(path)
 
 
 def look(root: Path, path: str) -> Seen:
