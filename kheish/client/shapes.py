@@ -1065,6 +1065,8 @@ class Concurrency(TypedDict):
     """Concurrent runs in the whole daemon."""
     per_route: NotRequired[int | None]
     """Concurrent runs on a route; null sets no separate limit."""
+    driver_processes: NotRequired[int]
+    """Processes that run model calls; 0 runs them in the daemon's process."""
 
 
 class Condition(TypedDict):

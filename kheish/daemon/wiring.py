@@ -54,6 +54,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.assets import service as assets
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.hooks.service import Hooks
@@ -316,6 +317,7 @@ def _agent(
     def confined() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    pool = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
@@ -332,7 +334,7 @@ def _agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=executor or Local(),
+        executor=executor or Local(pool),
         tool_source=lambda run: builtin,
         jobs=jobs,
         gates=Gates(),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kheish.runtime.drivers import described, registry
 from kheish.runtime.drivers.base import Reply, Request
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool
 
 
@@ -30,12 +31,21 @@ class Executor(Protocol):
         """Run one tool call. Raises tools.base.ToolError; TimeoutError after the tool's own limit."""
         ...
 
+    async def aclose(self) -> None:
+        """Close connections, and end the processes of drivers."""
+        ...
+
 
 class Local:
-    """An executor in this process."""
+    """An executor on this machine: tools in this process, model calls in the processes of a pool if there is one."""
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self._pool = pool
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Run one model call by the named driver."""
+        if self._pool is not None and self._pool.accepts(driver, request):
+            return await self._pool.complete(driver, request, on_delta)
         instance = await registry.get(driver)
         return await instance.complete(request, on_delta)
 
@@ -47,3 +57,9 @@ class Local:
         """Run one tool call."""
         async with asyncio.timeout(None if isinf(tool.timeout) else tool.timeout):
             return await tool.run(arguments, context)
+
+    async def aclose(self) -> None:
+        """Close the drivers and their processes."""
+        if self._pool is not None:
+            await self._pool.aclose()
+        await registry.close_all()
