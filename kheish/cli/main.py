@@ -89,6 +89,7 @@ COMMANDS = {
     "export": ("stacks", "export", "Write the Definitions in effect to a folder."),
     "pause": ("pause", "pause", "Stop starting new steps."),
     "resume": ("pause", "resume", "Resume after a pause."),
+    "worker": ("worker", "worker", "Serve the workspace tools of a daemon elsewhere; it starts this."),
     "completion": ("completion", "completion", "Print a shell completion script."),
 }  # fmt: skip
 

@@ -7,7 +7,6 @@ from the process table, so a job that an earlier daemon started is like any othe
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import math
 import os
@@ -16,13 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from kheish import ids
 from kheish.errors import Conflict, KheishError, NotFound
-from kheish.jobs import child, folder
+from kheish.jobs import child, folder, following
 from kheish.jobs.exits import Exit
 from kheish.jobs.output import Reader, written
 from kheish.jobs.values import JobEnd as JobEnd, JobSpec as JobSpec, JobState as JobState, Limits as Limits
@@ -68,18 +67,33 @@ class Jobs:
         Cancelling this leaves the job alone. Raises NotFound; KheishError if our runner ended before it claimed the job
         (the command never started, and `start` may be called again).
         """
+        text = following.Text(on_output)
+
+        async def show(offset: int, data: bytes) -> None:
+            text.add(offset, data)
+
+        end = await self.follow(job_id, 0, show)
+        text.end()
+        return end
+
+    async def follow(
+        self, job_id: str, start: int, on_output: Callable[[int, bytes], Awaitable[None]]
+    ) -> JobEnd | None:
+        """Pass the output as `wait` does, as bytes with their position, from the position `start` on."""
         path = self._folder(job_id)
         spec = await asyncio.to_thread(folder.read, str(path), folder.SPEC)
         if spec is None:
             raise NotFound(f"There is no job {job_id!r}.")
-        follow = _Follow(str(path), _limit(spec))
+        reader = Reader(str(path), _limit(spec))
+        reader.position = start
         pause = _FIRST_PAUSE
         async with self._runner(job_id) as runner:
             while True:
                 runner_ended = runner.happened.is_set()
-                state, text = await asyncio.to_thread(follow.look)
-                if text:
-                    on_output(text)
+                state, parts = await asyncio.to_thread(_look, str(path), reader)
+                for offset, data in parts:
+                    await on_output(offset, data)
+                if parts:
                     pause = _FIRST_PAUSE
                 elif state is JobState.UNCLAIMED and runner_ended:
                     raise KheishError(f"The runner of job {job_id!r} ended before it started the command.")
@@ -106,29 +120,21 @@ class Jobs:
                 is_quiet = runner.is_told and state is JobState.RUNNING
                 await runner.within(_LOOK_ANYWAY if is_quiet else _LOOK_EVERY)
 
-    def output(self, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
+    async def output(self, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
         """Return the output so far: the position of its bytes, at most `most` bytes, and the total number of bytes.
 
         `start` counts from the first byte written; None means as late as `most` allows. If the bytes at `start` were
         cut, the result begins after the gap. Raises NotFound.
         """
-        path = str(self._folder(job_id))
-        spec = folder.read(path, folder.SPEC)
-        if spec is None:
-            raise NotFound(f"There is no job {job_id!r}.")
-        total = written(path, _limit(spec))
-        reader = Reader(path, _limit(spec))
-        reader.position = max(0, total - most) if start is None else start
-        begin, content = reader.position, bytearray()
-        while len(content) < most:
-            skipped, data = reader.read()
-            if skipped and content:
-                break
-            begin += skipped
-            if not data:
-                break
-            content += data
-        return begin, bytes(content[:most]), max(total, begin + len(content))
+        return await asyncio.to_thread(_output, str(self._folder(job_id)), job_id, start, most)
+
+    async def look(self, job_id: str) -> JobState:
+        """Return `state`, read in a thread."""
+        return await asyncio.to_thread(self.state, job_id)
+
+    async def drop(self, job_id: str) -> None:
+        """Do what `remove` does, in a thread."""
+        await asyncio.to_thread(self.remove, job_id)
 
     def state(self, job_id: str) -> JobState:
         """Return the present state of the job."""
@@ -228,28 +234,35 @@ class Jobs:
             other.close()
 
 
-class _Follow:
-    """A follower of the state and output of a job, in a thread."""
+def _look(path: str, reader: Reader) -> tuple[JobState, list[tuple[int, bytes]]]:
+    """Return the state, and the output since the last call. An end is reported only once no more output follows."""
+    state = _state(path)
+    parts: list[tuple[int, bytes]] = []
+    for _ in range(_READS_PER_LOOK):
+        _, data = reader.read()
+        if not data:
+            break
+        parts.append((reader.position - len(data), data))
+    return state, parts
 
-    def __init__(self, path: str, limit: int) -> None:
-        self._path = path
-        self._reader = Reader(path, limit)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def look(self) -> tuple[JobState, str]:
-        """Return the state, and the output since the last call. An end is reported only once no more output follows."""
-        state = _state(self._path)
-        texts: list[str] = []
-        for _ in range(_READS_PER_LOOK):
-            skipped, data = self._reader.read()
-            if skipped:
-                texts += self._decoder.decode(b"", final=True), _cut(skipped)
-            texts.append(self._decoder.decode(data))
-            if not data:
-                if state not in (JobState.UNCLAIMED, JobState.RUNNING):
-                    texts.append(self._decoder.decode(b"", final=True))
-                break
-        return state, "".join(texts)
+def _output(path: str, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
+    spec = folder.read(path, folder.SPEC)
+    if spec is None:
+        raise NotFound(f"There is no job {job_id!r}.")
+    total = written(path, _limit(spec))
+    reader = Reader(path, _limit(spec))
+    reader.position = max(0, total - most) if start is None else start
+    begin, content = reader.position, bytearray()
+    while len(content) < most:
+        skipped, data = reader.read()
+        if skipped and content:
+            break
+        begin += skipped
+        if not data:
+            break
+        content += data
+    return begin, bytes(content[:most]), max(total, begin + len(content))
 
 
 def _create(path: Path, spec: JobSpec) -> None:
@@ -345,7 +358,7 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
         skipped, data = reader.read()
         if skipped:
             cut = True
-            pieces += kept.decode(errors="replace"), _cut(skipped)
+            pieces += kept.decode(errors="replace"), following.cut(skipped)
             kept.clear()
         if not data:
             break
@@ -382,7 +395,3 @@ def _limit(spec: dict[str, object]) -> int:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) else None
-
-
-def _cut(count: int) -> str:
-    return f"\n[{count:,} bytes of output were cut here]\n"

@@ -225,6 +225,23 @@ class RunWaiting(Event):
 
 
 @frozen
+class RunWorkerLost(Event):
+    """The connection to the worker was lost while a call of the run is open there; the run waits for it."""
+
+    kind = "run.worker_lost"
+    worker: str
+    reason: str = ""
+
+
+@frozen
+class RunWorkerFound(Event):
+    """The worker is connected again."""
+
+    kind = "run.worker_found"
+    worker: str
+
+
+@frozen
 class RunModeChanged(Event):
     """The permission mode of the run from this entry on; the session's mode is unchanged."""
 

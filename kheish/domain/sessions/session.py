@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, Any] = {
     "capability_scope": None,
     "credential_scope": None,
     "project": None,
+    "worker": None,
     "announce": [],
     "debug": None,
     "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
@@ -72,6 +73,11 @@ class Session:
         if self.ended_at:
             return "ended"
         return "busy" if self.active else "idle"
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that its tools run on; None: here."""
+        return self.settings.get("worker")
 
 
 CREATED = (events.SessionCreated, events.SessionForked)
@@ -253,6 +259,8 @@ class SessionView(View):
     last_n: int
     project: str | None = None
     """The project that its runs work for."""
+    worker: str | None = None
+    """The worker that its tools run on, chosen when it was created; null: the daemon's machine."""
     announce: list[dict[str, Any]] = field(default_factory=list)
     """The targets of announcements: waiting approvals and questions, and failed runs."""
     compaction_requested: bool = False
