@@ -70,6 +70,9 @@ class Concurrency(Settings):
     per_route: int | None = Field(
         default=None, ge=1, le=MOST, description="Concurrent runs on a route; null sets no separate limit."
     )
+    driver_processes: int = Field(
+        default=0, ge=0, le=64, description="Processes that run model calls; 0 runs them in the daemon's process."
+    )
 
 
 class Limits(Settings):

@@ -1065,6 +1065,8 @@ class Concurrency(TypedDict):
     """Concurrent runs in the whole daemon."""
     per_route: NotRequired[int | None]
     """Concurrent runs on a route; null sets no separate limit."""
+    driver_processes: NotRequired[int]
+    """Processes that run model calls; 0 runs them in the daemon's process."""
 
 
 class Condition(TypedDict):
@@ -3906,11 +3908,12 @@ class RunWait(TypedDict):
 
 
 class RunWaitingOn(TypedDict):
-    """The thing or person that a run waits for, and since when. The status is still `running` for `model` and `mcp`."""
+    """The thing or person that a run waits for, and since when. The status is still `running` for `model`, `mcp` and
+    `worker`."""
 
-    kind: Literal["model", "mcp", "approval", "question", "agent"]
+    kind: Literal["model", "mcp", "worker", "approval", "question", "agent"]
     what: str
-    """The route, the tool of the MCP server, or the ids of the approval, the question or the agents."""
+    """The route, the tool of the MCP server, the worker, or the ids of the approval, the question or the agents."""
     since: str
 
 
