@@ -20,6 +20,7 @@ from pydantic import (
 from kheish.errors import Fault, Invalid
 from kheish.ids import MOST
 from kheish.settings import (
+    AcpSettings,
     Duration as Duration,
     Reachable,
     ReplyTarget,
@@ -321,6 +322,7 @@ class Config(Settings):
         default_factory=Skills, description="Sources of skills besides the state root."
     )
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
+    acp: AcpSettings = Field(default_factory=AcpSettings, description="Editors.")
     traces: TraceSettings = Field(default_factory=TraceSettings, description="Traces of runs, sent by OTLP.")
     shutdown_grace: Duration = Field(
         default="10s", validate_default=True, description="The time for which tools may continue after SIGTERM."

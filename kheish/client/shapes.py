@@ -32,6 +32,14 @@ class Account(TypedDict):
     """The end of its access token, which is renewed when it is used."""
 
 
+class AcpSettings(TypedDict):
+    """Editors, which work with the daemon by `kheish acp`."""
+
+    client_mcp: NotRequired[Literal["off", "ask"]]
+    """ask: the user is asked in the editor whether the MCP servers that it passes are added to this daemon; off:
+    they are refused."""
+
+
 class AddAccount(TypedDict):
     """A request to log in at an MCP server."""
 
@@ -1123,6 +1131,8 @@ class Config(TypedDict):
     skills: NotRequired[Skills]
     debug: NotRequired[Literal["off", "redacted", "full"]]
     """Capture of model calls and hooks."""
+    acp: NotRequired[AcpSettings]
+    """Editors."""
     traces: NotRequired[TraceSettings]
     """Traces of runs, sent by OTLP."""
     shutdown_grace: NotRequired[str]
