@@ -190,7 +190,8 @@ class MemoryFiles:
         made: dict[str, Origin] = {}
         rest = iter(entries)
         while part := list(islice(rest, _BATCH)):
-            made |= {origin.digest: origin for origin in await writing.append(self._state, self._catalog, part)}
+            origins = await writing.append(self._state, self._catalog, part, by=changed)
+            made |= {origin.digest: origin for origin in origins}
         return made
 
     def _list(self, seen: Sequence[Seen], known: Mapping[str, Origin], changed: Set[str]) -> None:
