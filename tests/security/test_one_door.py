@@ -37,6 +37,7 @@ ALLOWED = {
     "runtime/hooks/transcript.py": "transcripts in the state root",
     "runtime/hooks/command.py": "the folder of a log in the state root",
     "runtime/mcp/connection.py": "connections to MCP servers",
+    "runtime/mcp/errors.py": "logs of MCP servers, in the state root",
     "runtime/mcp/servers.py": "connections to MCP servers",
     "runtime/mcp/memory.py": "what the daemon knows about MCP servers, in the state root",
     "runtime/mcp/opening.py": "working folders of MCP servers, which are the daemon's own",
