@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         Verdict,
         Version,
         WhoAmI,
+        WorkerChoice,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -295,6 +296,7 @@ class Agents(Resource):
         budget: Budget | Json | None = None,
         isolation: str | None = None,
         finish: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -321,6 +323,7 @@ class Agents(Resource):
                 budget=budget,
                 isolation=isolation,
                 finish=finish,
+                worker=worker,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -386,6 +389,7 @@ class Agents(Resource):
         budget: Budget | Json | None = None,
         isolation: str | None = None,
         finish: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -413,6 +417,7 @@ class Agents(Resource):
                 budget=budget,
                 isolation=isolation,
                 finish=finish,
+                worker=worker,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -1877,6 +1882,7 @@ class Sessions(Resource):
         project: str | None = None,
         announce: Sequence[Mapping[str, Any]] | None = None,
         debug: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
     ) -> Session:
         """Create a session (201), or return the existing one with the same settings (200)."""
         return self._send(
@@ -1900,6 +1906,7 @@ class Sessions(Resource):
                 project=project,
                 announce=announce,
                 debug=debug,
+                worker=worker,
             )
         )
 
@@ -2239,7 +2246,7 @@ class Kheish(Connection):
 
     def definitions(self, kind: str) -> Definitions:
         """Return the Definitions of one kind: `routes`, `personas`, `skills`, `playbooks`, `hooks`, `schedules`,
-        `outputs`, `connectors`, `sources`, `projects`, `channels`, `mcp`."""
+        `outputs`, `connectors`, `sources`, `projects`, `channels`, `workers`, `mcp`."""
         return Definitions(self, kind)
 
     @cached_property
