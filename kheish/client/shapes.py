@@ -41,10 +41,25 @@ class AcpSettings(TypedDict):
 
 
 class AddAccount(TypedDict):
-    """A request to log in at an MCP server."""
+    """A request to log in: at an MCP server, or to the account of a provider, which is added with its issuer and
+    client the first time."""
 
-    server: str
-    """The server, whose file has auth: {oauth: …}."""
+    server: NotRequired[str | None]
+    """The MCP server, whose file has auth: {oauth: …}."""
+    account: NotRequired[str | None]
+    """The account of a provider; its slot is `oauth.ACCOUNT`, which routes name as auth_ref."""
+    issuer: NotRequired[str | None]
+    """Its authorization server, to which its tokens are bound."""
+    client_id: NotRequired[str | None]
+    """The client that is registered there; its redirect URI is that of /v1/auth/callback."""
+    client_secret: NotRequired[str | None]
+    """The slot with the client's secret, if it has one."""
+    scopes: NotRequired[list[str]]
+    """The scopes to ask for."""
+    authorization_endpoint: NotRequired[str | None]
+    """Needed only for an issuer without metadata, as are the others."""
+    token_endpoint: NotRequired[str | None]
+    revocation_endpoint: NotRequired[str | None]
 
 
 class Agent(TypedDict):
@@ -2269,9 +2284,12 @@ class Materialized(TypedDict):
 
 
 class McpLogin(TypedDict):
-    """A login at an MCP server."""
+    """A login to an account."""
 
-    server: str
+    account: str
+    """The account of a provider, or the MCP server."""
+    server: str | None
+    """The MCP server; null for the account of a provider."""
     status: Literal["waiting", "done", "failed"]
     url: str | None
     """The page to open in a browser, while it waits."""
