@@ -23,7 +23,7 @@ from kheish.domain.approvals import Approval, Bound
 from kheish.domain.connectors.definition import ConnectorFile
 from kheish.domain.definitions import Definition
 from kheish.domain.keys import Key
-from kheish.jobs.runner import Jobs
+from kheish.jobs.commands import Commands
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.assets.service import Assets
 from kheish.runtime.debug.capture import Capture
@@ -232,7 +232,7 @@ class Services:
     workspaces: Workspaces
     feed: Feed
     waits: Waits
-    jobs: Jobs
+    jobs: Commands
     refusals: Refusals
     worktrees: Worktrees | None = None
     ready: Callable[[], str | None] = lambda: None

@@ -29,6 +29,8 @@ from kheish.domain.permissions.rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import end as session_end, session as sessions
 from kheish.domain.sessions.session import Session, SessionView
+from kheish.domain.workers import placement
+from kheish.domain.workers.definition import Choice
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging
 from kheish.runtime.projects import work
@@ -100,6 +102,9 @@ class CreateSession(SessionChanges):
 
     session_id: Name | None = None
     """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
+    worker: Choice | None = None
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`, which stands for the freest of those that have
+    them. It stays for good. Without it, the persona's; else they run on the daemon's machine."""
 
 
 class EndSession(Body):
@@ -133,6 +138,7 @@ class Sessions:
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         async with using_or_new(self._state, session_id):
             settings = await checked(self._services, given, req.context.caller, session_id)
+            _bind_worker(self._state, session_id, settings)
             named = settings.get("workspace")
             workspace = Path(named) if named is not None else await self._home(session_id, req.context.caller)
             _bind_persona(self._state, session_id, settings)
@@ -282,6 +288,16 @@ def _project_faults(state: State, project: str, caller: Principal) -> list[Fault
         raise Forbidden(f"This token has no access to the project {project!r}.")
     is_known = project in state.definitions.by_kind["projects"]
     return [] if is_known else [Fault("/project", f"there is no project {project!r}")]
+
+
+def _bind_worker(state: State, session_id: str, settings: dict[str, Any]) -> None:
+    """Replace the choice of a worker by the worker; an existing session keeps its own if that fits. Raises Invalid."""
+    persona = state.definitions.by_kind["personas"].get(settings.get("persona") or "")
+    choices = (settings.pop("worker", None), persona.value.worker if persona is not None else None)
+    session = state.find(Session, session_id)
+    held = session.worker if session is not None else None
+    if (worker := placement.placed(state, *choices, inherited=held)) is not None:
+        settings["worker"] = worker
 
 
 def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> None:
