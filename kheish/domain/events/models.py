@@ -69,6 +69,9 @@ class ModelRequested(Event):
     purpose: str = "turn"  # turn | compaction
     omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal keeps it
     memory: tuple[MemoryLoaded, ...] = ()  # the memory files in the prompt, by content
+    sections: dict[str, str] = field(
+        default_factory=dict
+    )  # digests of the sections that changed since the last request
 
 
 @frozen
