@@ -58,6 +58,8 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         digest=agent.driven(run).digests.of(request),
         omitted=draft.omitted,
         memory=draft.memory,
+        parts=draft.parts,
+        window=draft.window,
     )
     state.append(*delivered, requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()

@@ -45,7 +45,7 @@ LOOK = (
 CHECK = (
     "check_permission validate_route validate_persona validate_skill validate_playbook validate_schedule "
     "validate_channel validate_project validate_mcp_server validate_hook validate_output validate_source "
-    "validate_connector"
+    "validate_connector validate_config validate_permissions validate_instructions"
 )
 WORK = (
     "compact_session "
