@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -323,7 +324,8 @@ class Config(Settings):
     )
 
 
-def environment_names() -> dict[str, tuple[str, ...]]:
+@cache
+def environment_names() -> Mapping[str, tuple[str, ...]]:
     """Return each setting's environment name with its path: `KHEISH_BACKUP__EVERY` is `("backup", "every")`."""
     return {PREFIX + "__".join(path).upper(): path for path, _ in _leaves(Config, ())}
 
@@ -345,13 +347,12 @@ def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
     """
     data = config.model_dump()
     faults: list[Fault] = []
-    types = dict(_leaves(Config, ()))
     names = environment_names()
     for name, text in sorted(environ.items()):
         if name in names and text:
             path = names[name]
             try:
-                _put(data, path, _typed(types[path], text))
+                _put(data, path, _typed(dict(_leaves(Config, ()))[path], text))
             except ValidationError as error:
                 faults.append(Fault(name, _reason(error)))
         elif name not in names and "__" in name and name.startswith(PREFIX):

@@ -294,7 +294,9 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await daemon.store.scribe.close()
     await daemon.store.git.close()
     await registry.close_all()
-    daemon.agent.jobs.close()
+    daemon.agent.here.close()
+    if daemon.agent.workers is not None:
+        await daemon.agent.workers.close()
     _leave(daemon)
 
 
@@ -336,7 +338,7 @@ async def _end_jobs(daemon: Daemon) -> None:
     A `bash` call gets its result at the next start.
     """
     grace = daemon.state.definitions.config.shutdown_grace
-    log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.jobs, grace))
+    log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.here, grace))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await asyncio.gather(*(each.settled() for each in daemon.reactors if isinstance(each, Tasks)))

@@ -64,6 +64,10 @@ from kheish.runtime.skills.service import Skills
 from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
+from kheish.runtime.workers import pool
+from kheish.runtime.workers.jobs import Routed
+from kheish.runtime.workers.placed import Placed
+from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.edits.watcher import Settled, Watcher
 from kheish.store.git import root_format, template
@@ -231,6 +235,7 @@ def _auth(
 ) -> Auth:
     state, vault = store.state, Vault()
     state.scrub = redaction.scrubber({"token": local_token})
+    problems.scrub = lambda: state.scrub
     secrets = Secrets(
         state,
         vault,
@@ -317,6 +322,7 @@ def _agent(
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
+    workers = Workers(pool.none, pool.home_of(root))
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
@@ -332,9 +338,11 @@ def _agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=executor or Local(),
+        executor=Placed(executor or Local(), workers, sandbox),
         tool_source=lambda run: builtin,
-        jobs=jobs,
+        jobs=Routed(jobs, workers.jobs),
+        here=jobs,
+        workers=workers,
         gates=Gates(),
         broker=auth.broker,
         sandbox=confined,

@@ -152,6 +152,10 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
             return {"mcp_calls": tuple(one for one in run.mcp_calls if one.call_id != id)}
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
             return {"outputs": (*run.outputs, Output(output_id=id, kind=kind, content=content))}
+        case events.RunWorkerLost(worker=worker):
+            return {"lost_worker": waiting.LostWorker(worker=worker, since=at)}
+        case events.RunWorkerFound():
+            return {"lost_worker": None}
         case events.RunModeChanged(mode=mode):
             return {"mode": mode}
         case events.RunJoinedProject(project=project):
@@ -207,6 +211,7 @@ def _end(run: Run, at: str) -> dict[str, Any]:
         "finished_at": at,
         "waits_for": None,
         "mcp_calls": (),
+        "lost_worker": None,
         "pending_approvals": (),
         "pending_questions": (),
         **_pause_clock(run, at),
