@@ -4705,7 +4705,7 @@ class Submission(TypedDict):
     content: NotRequired[str | None]
     """The task, as one text."""
     items: NotRequired[list[TextItem | AssetItem] | None]
-    """The task, in services."""
+    """The task, in parts: texts and stored files."""
     actor: NotRequired[str | None]
     """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: NotRequired[str | None]
