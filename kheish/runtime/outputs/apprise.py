@@ -42,7 +42,7 @@ async def send(job: Job, way: Way) -> Sent:
     argv = (sys.executable, "-I", "-c", _CHILD)
     spec = ServedSpec(argv=argv, env=environment, cwd="/", log=log, limits=way.limits)
     async with way.lend(job.sink.url or "") as lease:
-        given = {"url": lease.value, "body": job.text, "title": _title(job)}
+        given = {"url": lease.value, "body": job.noted, "title": _title(job)}
         code = await _run(spec, orjson.dumps(given), way.seconds)
     match code:
         case 0:

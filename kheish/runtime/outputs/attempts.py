@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ from typing import Any
 from kheish import ids
 from kheish.auth.broker import Broker, Lease
 from kheish.domain import events, scopes, trusts, workspaces
+from kheish.domain.assets import asset as assets
 from kheish.domain.deliveries import rules, verbs
 from kheish.domain.deliveries.delivery import Delivery, DeliveryState
 from kheish.domain.outputs import targets
 from kheish.domain.outputs.definition import FOLDER, OutputFile
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.sessions.session import Session
-from kheish.errors import KheishError, NotFound, StoreFailed
+from kheish.errors import Damaged, KheishError, NotFound, StoreFailed
 from kheish.jobs.values import Limits
+from kheish.runtime.assets.keeper import Keeper
 from kheish.runtime.outputs import kinds, rendering
 from kheish.runtime.outputs.base import (
+    File,
     Gone,
     Job,
     NotDelivered,
@@ -56,8 +59,11 @@ class Ended:
 class Attempts:
     """The attempts of all deliveries."""
 
-    def __init__(self, state: State, broker: Broker, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, state: State, broker: Broker, keeper: Keeper | None = None, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self.state = state
+        self._keeper = keeper
         self._broker = broker
         self._environ = environ
         self.logs: Path = state.root / ".kheish" / "outputs"
@@ -119,6 +125,7 @@ class Attempts:
             body=rendering.body_of(output),
             created_at=delivery.created_at,
             parts_done=delivery.parts_done,
+            receipt=delivery.receipt,
         )
 
     async def _attempt(
@@ -136,7 +143,9 @@ class Attempts:
             looked = await self._look_up(delivery, job, sender, way)
             if looked is not None:
                 return looked
-            if job.sink.holds_unknown:
+            delivery = self.state.get(Delivery, delivery.delivery_id)
+            job = replace(job, parts_done=delivery.parts_done, receipt=delivery.receipt)
+            if delivery.is_unclear and job.sink.holds_unknown:
                 reason = "whether it arrived is unknown: replay or resolve it"
                 verbs.append(self.state, delivery, events.DeliveryHeld(delivery_id=job.delivery_id, reason=reason))
                 return Ended(is_answered=True)
@@ -216,6 +225,7 @@ class Attempts:
         return Way(
             lend=lend,
             progress=progress,
+            content=self._content,
             space=space,
             now=self.state.clock,
             seconds=job.sink.timeout,
@@ -226,6 +236,15 @@ class Attempts:
             environ=self._environ,
             limits=Limits(processes=sandbox.processes, memory=sandbox.memory, file_size=sandbox.file_size),
         )
+
+    async def _content(self, file: File) -> bytes:
+        """Return the content of a file of an output. Raises Refused: after a repair, a user replays the delivery."""
+        if self._keeper is None:
+            raise Refused("there are no assets here")
+        try:
+            return await self._keeper.content(await assets.get(self.state, file.asset_id))
+        except (NotFound, Damaged) as error:
+            raise Refused(f"the file {file.name} cannot be sent: {error.detail}") from error
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+from collections.abc import Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -28,7 +29,8 @@ async def send(job: Job, way: Way) -> Sent:
     """Send the letter. Raises NotDelivered, KheishError."""
     await outgoing.load()
     aiosmtplib = await asyncio.to_thread(_library)
-    letter, to = await asyncio.to_thread(compose, job)
+    contents = [await way.content(one) for one in job.files]
+    letter, to = await asyncio.to_thread(compose, job, contents)
     sink = job.sink
     security = sink.security or ("tls" if sink.port == 465 else "starttls")
     is_here = (sink.host or "").lower() in _LOOPBACK
@@ -80,7 +82,7 @@ def _refusal(codes: list[int], words: str) -> NotDelivered:
     return Passing(said) if any(code in _BUSY for code in codes) else Refused(said)
 
 
-def compose(job: Job) -> tuple[EmailMessage, list[str]]:
+def compose(job: Job, contents: Sequence[bytes] = ()) -> tuple[EmailMessage, list[str]]:
     """Return the letter of a delivery, and its recipients."""
     given = targets.addressed(job.sink, job.target, "to")
     to = [given] if isinstance(given, str) else [str(one) for one in given or ()]
@@ -95,7 +97,21 @@ def compose(job: Job) -> tuple[EmailMessage, list[str]]:
     letter["Date"] = format_datetime(datetime.fromisoformat(job.created_at))
     letter["Auto-Submitted"] = "auto-generated"
     letter.set_content(job.text)
+    for file, content in zip(job.files, contents, strict=True):
+        main, _, sub = file.media_type.partition(";")[0].strip().partition("/")
+        if main in ("message", "multipart") or not sub:  # the structure of a letter is not the file's to choose
+            main, sub = "application", "octet-stream"
+        charset = {"charset": "utf-8"} if main == "text" and _is_utf_8(content) else None
+        letter.add_attachment(content, maintype=main, subtype=sub, filename=file.name, params=charset)
     return letter, to
+
+
+def _is_utf_8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _thread(job: Job, domain: str) -> str:
