@@ -42,7 +42,7 @@ STORE = [call("store_asset", path=name) for name in FILES]
 EMIT = call("emit_output", content="Here it is.", kind="report", attachments=[id_of(one) for one in FILES.values()])
 ROUTES: dict[str, Any] = {
     "sends": [{"tool_calls": STORE}, {"tool_calls": [EMIT]}, {"text": "{{last_result}}"}],
-    "guesses": [{"tool_calls": [{**EMIT, "id": "other"}]}, {"text": "{{last_result}}"}],
+    "guesses": [{"tool_calls": [EMIT]}, {"text": "{{last_result}}"}],
 }  # fmt: skip
 
 

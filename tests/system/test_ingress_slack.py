@@ -253,18 +253,18 @@ def test_a_child_asks_where_its_parent_was_given_the_work(daemon: Daemon, platfo
     before = len(platform.connections)
     target(daemon, "parent")
     reconnected(daemon, platform, before)
-    platform.deliver("events_api", message("go", ts="8.1"), "c1")
-    asked = until(lambda: [one for one in platform.of("chat.postMessage") if str(one.get("thread_ts")) == "8.1"])[0]
+    platform.deliver("events_api", message("go", ts="12.1"), "c1")
+    asked = until(lambda: [one for one in platform.of("chat.postMessage") if str(one.get("thread_ts")) == "12.1"])[0]
     platform.deliver("interactive", press(buttons(asked)["Deny"], user="U1"), "c2")
-    assert newest_run(daemon, "8.1")["output"] == "the helper is done"
+    assert newest_run(daemon, "12.1")["output"] == "the helper is done"
 
 
 def test_the_thread_shows_that_the_agent_works(daemon: Daemon, platform: Slack) -> None:
     statuses = platform.of("assistant.threads.setStatus")
-    shown = [one["status"] for one in statuses if str(one["thread_ts"]) == "8.1"]
+    shown = [one["status"] for one in statuses if str(one["thread_ts"]) == "12.1"]
     assert shown[0] == "is working…" and all(one["channel_id"] == "C1" for one in statuses)
     until(lambda: [one["status"] for one in platform.of("assistant.threads.setStatus")
-                   if str(one["thread_ts"]) == "8.1"][-1] == "")  # fmt: skip
+                   if str(one["thread_ts"]) == "12.1"][-1] == "")  # fmt: skip
 
 
 def test_slash_commands_and_a_disconnect(daemon: Daemon, platform: Slack) -> None:
