@@ -10,6 +10,10 @@ STATES ?= 600
 EXAMPLES ?= 40
 PROPERTIES ?= 1000
 
+# Where bytecode is not kept, each of the workers of `make test` compiles all modules of the tests, twice as long as it
+# takes to import them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table campaign windows bench wheel clean
 
 setup: $(VENV)/.ready
@@ -26,8 +30,9 @@ demo: setup
 # waits, for a commit above all.
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
+# A test that hangs fails after five minutes. Few failures are tried once more, alone, and named.
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) --timeout=300 || $(BIN)/python -m tests.again
 
 # Record which modules take long, so that `make test` begins with them.
 .PHONY: durations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -19,6 +20,7 @@ from pydantic import (
 from kheish.errors import Fault, Invalid
 from kheish.ids import MOST
 from kheish.settings import (
+    AcpSettings,
     Duration as Duration,
     Reachable,
     ReplyTarget,
@@ -68,6 +70,9 @@ class Concurrency(Settings):
     runs: int = Field(default=64, ge=1, le=MOST, description="Concurrent runs in the whole daemon.")
     per_route: int | None = Field(
         default=None, ge=1, le=MOST, description="Concurrent runs on a route; null sets no separate limit."
+    )
+    driver_processes: int = Field(
+        default=0, ge=0, le=64, description="Processes that run model calls; 0 runs them in the daemon's process."
     )
 
 
@@ -317,13 +322,15 @@ class Config(Settings):
         default_factory=Skills, description="Sources of skills besides the state root."
     )
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
+    acp: AcpSettings = Field(default_factory=AcpSettings, description="Editors.")
     traces: TraceSettings = Field(default_factory=TraceSettings, description="Traces of runs, sent by OTLP.")
     shutdown_grace: Duration = Field(
         default="10s", validate_default=True, description="The time for which tools may continue after SIGTERM."
     )
 
 
-def environment_names() -> dict[str, tuple[str, ...]]:
+@cache
+def environment_names() -> Mapping[str, tuple[str, ...]]:
     """Return each setting's environment name with its path: `KHEISH_BACKUP__EVERY` is `("backup", "every")`."""
     return {PREFIX + "__".join(path).upper(): path for path, _ in _leaves(Config, ())}
 
@@ -345,13 +352,12 @@ def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
     """
     data = config.model_dump()
     faults: list[Fault] = []
-    types = dict(_leaves(Config, ()))
     names = environment_names()
     for name, text in sorted(environ.items()):
         if name in names and text:
             path = names[name]
             try:
-                _put(data, path, _typed(types[path], text))
+                _put(data, path, _typed(dict(_leaves(Config, ()))[path], text))
             except ValidationError as error:
                 faults.append(Fault(name, _reason(error)))
         elif name not in names and "__" in name and name.startswith(PREFIX):

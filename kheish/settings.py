@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -130,6 +130,16 @@ class ReplyTarget(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The target as a request has it."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+class AcpSettings(Settings):
+    """Editors, which work with the daemon by `kheish acp`."""
+
+    client_mcp: Literal["off", "ask"] = Field(
+        default="off",
+        description="ask: the user is asked in the editor whether the MCP servers that it passes are added to this "
+        "daemon; off: they are refused.",
+    )
 
 
 class TraceSettings(Settings):

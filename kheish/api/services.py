@@ -23,7 +23,7 @@ from kheish.domain.approvals import Approval, Bound
 from kheish.domain.connectors.definition import ConnectorFile
 from kheish.domain.definitions import Definition
 from kheish.domain.keys import Key
-from kheish.jobs.runner import Jobs
+from kheish.jobs.commands import Commands
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.assets.service import Assets
 from kheish.runtime.debug.capture import Capture
@@ -107,7 +107,7 @@ class Upkeep(Protocol):
 class Workspaces(Protocol):
     """The folders in which the tools of sessions act; a Protocol of `kheish.daemon.workspaces`, a layer above."""
 
-    async def default(self, session_id: str) -> Path: ...
+    async def default(self, session_id: str, *, is_own: bool = False) -> Path: ...
 
     async def choose(self, named: str | None, caller: Principal, session_id: str) -> Path: ...
 
@@ -232,7 +232,7 @@ class Services:
     workspaces: Workspaces
     feed: Feed
     waits: Waits
-    jobs: Jobs
+    jobs: Commands
     refusals: Refusals
     worktrees: Worktrees | None = None
     ready: Callable[[], str | None] = lambda: None

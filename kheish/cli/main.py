@@ -57,6 +57,7 @@ COMMANDS = {
     "outputs": ("outputs", "outputs", "Manage the places that outputs are delivered to, and test them."),
     "deliveries": ("deliveries", "deliveries", "List deliveries of outputs; send again or settle those that failed."),
     "schedules": ("schedules", "schedules", "Manage schedules, their times and their fires."),
+    "workers": ("workers", "workers", "Manage workers: machines that run the tools of sessions."),
     "projects": ("projects", "projects", "Manage projects, and the tasks of teams."),
     "channels": ("channels", "channels", "Talk with people and agents in channels, and manage those."),
     "permissions": ("permissions", "permissions", "Show, edit and restore permissions.yaml; explain decisions."),
@@ -89,6 +90,7 @@ COMMANDS = {
     "export": ("stacks", "export", "Write the Definitions in effect to a folder."),
     "pause": ("pause", "pause", "Stop starting new steps."),
     "resume": ("pause", "resume", "Resume after a pause."),
+    "worker": ("worker", "worker", "Serve the workspace tools of a daemon elsewhere; it starts this."),
     "completion": ("completion", "completion", "Print a shell completion script."),
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from kheish.errors import Fault, Invalid, NotFound
 from kheish.jobs import plainline, plainrun
 from kheish.runtime import binding, deciding
 from kheish.runtime.agent import Agent
+from kheish.runtime.locating import Where
 from kheish.runtime.tools.arguments import parsed, unknown_tool
 from kheish.runtime.tools.base import Tool, ToolError
 from kheish.state.state import State
@@ -49,13 +50,14 @@ class Inspector:
     async def _check(self, tool: str, arguments: Mapping[str, Any], session: Session | None) -> Mapping[str, Any]:
         found, file = self._tool(tool), self._state.definitions.permissions
         settings, policies, workspace = await self._terms(session)
-        call, _ = await deciding.located(self._state, workspace, found, arguments)
+        where = Where(state=self._state, workspace=workspace, worker=session.worker if session else None)
+        call, _ = await deciding.located(self._agent.executor, where, found, arguments)
         verdict = await asyncio.to_thread(
             permissions.decide,
             call,
             mode=permission_rules.effective_mode(file, settings["permission_mode"]),
             scopes=permission_rules.scopes(file, settings["permission_rules"]),
-            sandbox=self._agent.sandbox(),
+            sandbox=self._agent.executor.sandbox(where.worker) or self._agent.sandbox(),
             workspace=workspace,
             policies=policies,
         )
@@ -102,7 +104,7 @@ class Inspector:
             raise Invalid(
                 f"The edited call is denied: {verdict.why}.", errors=[Fault("/arguments", "a rule denies the call")]
             )
-        return await binding.bind(self._state, run, approval.tool, arguments)
+        return await binding.bind(self._state, run, approval.tool, arguments, self._agent.executor)
 
 
 def _runs(verdict: Verdict, arguments: Mapping[str, Any]) -> str | None:

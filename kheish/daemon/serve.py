@@ -32,7 +32,6 @@ from kheish.daemon.wiring import Daemon
 from kheish.domain import events, routes
 from kheish.errors import Conflict, FileRefused, KheishError, StoreFailed, Unavailable
 from kheish.jobs import probing
-from kheish.runtime.drivers import registry
 from kheish.runtime.mcp import setup
 from kheish.store import door
 from kheish.store.edits import definitions
@@ -293,8 +292,10 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     daemon.store.log.close()
     await daemon.store.scribe.close()
     await daemon.store.git.close()
-    await registry.close_all()
-    daemon.agent.jobs.close()
+    await daemon.agent.executor.aclose()
+    daemon.agent.here.close()
+    if daemon.agent.workers is not None:
+        await daemon.agent.workers.close()
     _leave(daemon)
 
 
@@ -336,7 +337,7 @@ async def _end_jobs(daemon: Daemon) -> None:
     A `bash` call gets its result at the next start.
     """
     grace = daemon.state.definitions.config.shutdown_grace
-    log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.jobs, grace))
+    log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.here, grace))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await asyncio.gather(*(each.settled() for each in daemon.reactors if isinstance(each, Tasks)))

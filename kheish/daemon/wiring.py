@@ -54,6 +54,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.assets import service as assets
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.hooks.service import Hooks
@@ -64,6 +65,10 @@ from kheish.runtime.skills.service import Skills
 from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
+from kheish.runtime.workers import pool
+from kheish.runtime.workers.jobs import Routed
+from kheish.runtime.workers.placed import Placed
+from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.edits.watcher import Settled, Watcher
 from kheish.store.git import root_format, template
@@ -231,6 +236,7 @@ def _auth(
 ) -> Auth:
     state, vault = store.state, Vault()
     state.scrub = redaction.scrubber({"token": local_token})
+    problems.scrub = lambda: state.scrub
     secrets = Secrets(
         state,
         vault,
@@ -316,7 +322,9 @@ def _agent(
     def confined() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
+    workers = Workers(pool.none, pool.home_of(root))
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
@@ -332,9 +340,11 @@ def _agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=executor or Local(),
+        executor=Placed(executor or Local(processes), workers, sandbox),
         tool_source=lambda run: builtin,
-        jobs=jobs,
+        jobs=Routed(jobs, workers.jobs),
+        here=jobs,
+        workers=workers,
         gates=Gates(),
         broker=auth.broker,
         sandbox=confined,

@@ -25,12 +25,21 @@ class WaitsFor(View):
 
 @frozen
 class WaitingOn(View):
-    """The thing or person that a run waits for, and since when. The status is still `running` for `model` and `mcp`."""
+    """The thing or person that a run waits for, and since when. The status is still `running` for `model`, `mcp` and
+    `worker`."""
 
     shown_as = "RunWaitingOn"
-    kind: Literal["model", "mcp", "approval", "question", "agent"]
+    kind: Literal["model", "mcp", "worker", "approval", "question", "agent"]
     what: str
-    """The route, the tool of the MCP server, or the ids of the approval, the question or the agents."""
+    """The route, the tool of the MCP server, the worker, or the ids of the approval, the question or the agents."""
+    since: str
+
+
+@frozen
+class LostWorker:
+    """A worker that is not connected while a call is open there."""
+
+    worker: str
     since: str
 
 

@@ -124,3 +124,9 @@ from kheish.errors.work import (
     WorkspaceSlow as WorkspaceSlow,
     WorktreeConflict as WorktreeConflict,
 )
+from kheish.errors.workers import (
+    WorkerFailed as WorkerFailed,
+    WorkerLost as WorkerLost,
+    WorkerProtocolError as WorkerProtocolError,
+    WorkerUnreachable as WorkerUnreachable,
+)

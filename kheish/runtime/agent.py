@@ -13,6 +13,7 @@ import orjson
 from kheish.auth import redaction
 from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
+from kheish.jobs.commands import Commands
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.drivers.digests import Digests
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from kheish.runtime.hooks.service import Hooks
     from kheish.runtime.mcp.calls import Calls
     from kheish.runtime.observations.service import Observations
+    from kheish.runtime.workers.pool import Workers
 
 
 class Stopped(Exception):
@@ -62,7 +64,8 @@ class Agent:
     bus: Bus
     executor: Executor
     tool_source: Callable[[Run | None], Mapping[str, Tool]]
-    jobs: Jobs
+    jobs: Commands
+    here: Jobs  # those of this machine
     gates: Gates
     broker: Broker
     sandbox: Callable[[], SandboxFacts]
@@ -75,6 +78,7 @@ class Agent:
     assets: Assets | None = None
     observations: Observations | None = None
     hooks: Hooks | None = None
+    workers: Workers | None = None
     debug: Capture | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)

@@ -5,38 +5,57 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kheish.beneath import Door, expand, files, names, pool
 from kheish.beneath.door import Root, opened
-from kheish.domain import approvals, workspaces
+from kheish.domain import approvals
 from kheish.domain.approvals import Bound
 from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.domain.runs import Run
 from kheish.errors import NotBeneath
 from kheish.jobs import operands, sandbox
+from kheish.runtime import locating
 from kheish.state.state import State
+
+if TYPE_CHECKING:
+    from kheish.runtime.executor import Executor
 
 _MORE = "\0"  # no path: the marker of a pattern that may match more than the checked files
 _MOST = 500  # files of one call; the others are bound by name only
 
 
-async def bind(state: State, run: Run, tool: str, raw: Mapping[str, Any]) -> Bound:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The programs and files that a call names, on the machine that has its workspace, which is `folder`."""
+
+    folder: str
+    programs: tuple[str, ...] = ()
+    files: tuple[dict[str, Any], ...] = ()
+    unbound: tuple[str, ...] = ()
+
+
+async def bind(state: State, run: Run, tool: str, raw: Mapping[str, Any], executor: Executor) -> Bound:
     """Return the binding of an approval of this call in the current state. Reads files, in a thread."""
     if tool not in SHELL_TOOLS:
         digest = approvals.digest_of(tool=tool, arguments=raw, folder=run.settings.workspace, executable=None)
         return Bound(digest=digest)
-    more = tuple(Path(path).expanduser() for path in state.definitions.config.sandbox.read_only)
-    door = workspaces.door_of(state, run.settings.workspace)
-    return await pool.run(door, _bind, door, tool, raw, more)
+    facts = await executor.facts(locating.where(state, run), raw)
+    executable = ", ".join(facts.programs) or None
+    digest = approvals.digest_of(
+        tool=tool, arguments=raw, folder=facts.folder, executable=executable, files=facts.files
+    )
+    return Bound(digest=digest, files=facts.files, unbound=facts.unbound)
 
 
-def _bind(door: Door, tool: str, raw: Mapping[str, Any], read_only: tuple[Path, ...]) -> Bound:
+def facts(door: Door, raw: Mapping[str, Any], read_only: tuple[Path, ...]) -> Facts:
+    """Return what a command line names. Blocks on disk."""
     root = door.path
     named = operands.read(str(raw.get("command", "")))
     path = sandbox.clean_environment(root, read_only)["PATH"]
-    programs = [sandbox.resolve_executable(name, path) or name for name in named.programs]
+    programs = tuple(sandbox.resolve_executable(name, path) or name for name in named.programs)
     unbound = named.unbound
     try:
         with opened(door) as top:
@@ -45,10 +64,7 @@ def _bind(door: Door, tool: str, raw: Mapping[str, Any], read_only: tuple[Path, 
         bound, is_whole = (), True  # there is no workspace: none of its files can be bound
     if not is_whole:
         unbound = (*unbound, "files beyond the first that fit")
-    digest = approvals.digest_of(
-        tool=tool, arguments=raw, folder=str(root), executable=", ".join(programs) or None, files=bound
-    )
-    return Bound(digest=digest, files=bound, unbound=unbound)
+    return Facts(folder=str(root), programs=programs, files=bound, unbound=unbound)
 
 
 def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any], ...], bool]:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from kheish import ids
-from kheish.beneath import Door, pool, targets, walk
-from kheish.beneath.door import opened
-from kheish.domain import completion, events, workspaces
+from kheish.domain import completion, events
 from kheish.domain.events import Scope
 from kheish.domain.hooks import narrowing
 from kheish.domain.permissions import (
     decide as permissions,
-    grant as permission_grant,
-    match as permission_match,
     policy as permission_policy,
     remember as permission_remember,
     rules as permission_rules,
-    shell as permission_shell,
 )
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
@@ -30,10 +25,11 @@ from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions.session import Session
 from kheish.domain.skills import restricting
 from kheish.domain.turns import Call
-from kheish.errors import NotBeneath
-from kheish.runtime import binding, places
+from kheish.runtime import binding, locating
 from kheish.runtime.agent import Agent
 from kheish.runtime.assets import tool as asset_tools
+from kheish.runtime.executor import Executor
+from kheish.runtime.locating import Where
 from kheish.runtime.projects import membership
 from kheish.runtime.skills import rules as skill_rules
 from kheish.runtime.tools import skills as skill_tools, truncate
@@ -83,13 +79,13 @@ async def judge(
     if not is_check:
         may_allow = not permission_rules.needs_two(file)
         rules = (*rules, *await skill_rules.of_run(state, run, may_allow=may_allow))
-    call, moved = await located(state, run.settings.workspace, tool, raw)
+    call, moved = await located(agent.executor, locating.where(state, run), tool, raw)
     verdict = await asyncio.to_thread(
         permissions.decide,
         call,
         mode=permission_rules.effective_mode(file, run.mode),  # type: ignore[arg-type]  # checked when the session was made
         scopes=rules,
-        sandbox=agent.sandbox(),
+        sandbox=agent.executor.sandbox(session.worker) or agent.sandbox(),
         workspace=Path(run.settings.workspace),
         policies=() if is_check else _policies(state, run),
         before_plan=permission_rules.effective_mode(file, run.settings.permission_mode),  # type: ignore[arg-type]
@@ -109,7 +105,7 @@ def is_unattended(run: Run) -> bool:
 
 
 async def located(
-    state: State, workspace: str | Path, tool: Tool, raw: Mapping[str, Any]
+    executor: Executor, where: Where, tool: Tool, raw: Mapping[str, Any]
 ) -> tuple[ToolCall, Mapping[str, str]]:
     """Return the call with its resolved paths and folders, so that a link does not evade a rule; and the paths that
     resolve elsewhere than written. Raises WorkspaceSlow.
@@ -117,44 +113,7 @@ async def located(
     call = ToolCall(tool=tool.ruled_name, effect=tool.effect.value, arguments=raw)
     if tool.name not in FILE_TOOLS and tool.name not in SHELL_TOOLS:
         return call, {}
-    door = workspaces.door_of(state, workspace)
-    return await pool.run(door, _located, door, call)
-
-
-def _located(door: Door, call: ToolCall) -> tuple[ToolCall, Mapping[str, str]]:
-    if call.tool in SHELL_TOOLS:
-        folders = places.look_up(door.path, permission_grant.folders(call))
-        return replace(call, resolved=tuple(_redirected(door, call.arguments)), places=folders), {}
-    paths = [path for path in permission_match.paths_of(call.tool, call.arguments) if isinstance(path, str)]
-    own = [path for path in paths if path.startswith(_APART)] if call.tool == "read_file" else []
-    if own:  # a skill's file or an asset, which lie in no workspace: rules judge the path as it is written
-        return replace(call, resolved=tuple(own)), {}
-    leads = _leads(door, paths) if paths else {}
-    moved = {path: place for path, place in leads.items() if place not in (path, permission_match.NOWHERE)}
-    return replace(call, resolved=tuple(leads.values())), moved
-
-
-def _redirected(door: Door, raw: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the display form of each redirection target of a command line."""
-    folder = str(raw.get("workdir") or ".")
-    for redirect in permission_shell.read(str(raw.get("command", ""))).redirections:
-        target = targets.resolve_target(door, redirect.target or "", folder)
-        known = target.names if redirect.target is not None and target.refused is None else None
-        yield permission_match.NOWHERE if known is None else "/".join(known) or "."
-
-
-def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
-    leads = {}
-    try:
-        with opened(door) as root:
-            for path in paths:
-                try:
-                    leads[path] = walk.resolved(root, path)
-                except NotBeneath:  # the target is missing or outside: the tool will report it
-                    leads[path] = permission_match.NOWHERE
-    except NotBeneath:
-        return {}
-    return leads
+    return await executor.locate(where, call)
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
@@ -187,13 +146,13 @@ def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events
 
 
 async def request(
-    state: State, run: Run, prepared: Prepared, why: str, origin: str | None, context: Context
+    executor: Executor, state: State, run: Run, prepared: Prepared, why: str, origin: str | None, context: Context
 ) -> events.ApprovalRequested:
     """Return the approval to request, bound to the call and the things that it names in their current state."""
     policy = state.definitions.permissions.approvals
     # A rule helps next time only if no rule was the reason to ask.
     would_help = (origin or "").startswith("mode ") and policy.required == 1
-    bound = await binding.bind(state, run, prepared.tool.ruled_name, prepared.raw)
+    bound = await binding.bind(state, run, prepared.tool.ruled_name, prepared.raw, executor)
     asked = ToolCall(tool=prepared.tool.ruled_name, effect=prepared.tool.effect.value, arguments=prepared.raw)
     remember = await asyncio.to_thread(permission_remember.suggested, asked.tool, prepared.raw) if would_help else {}
     return events.ApprovalRequested(
@@ -209,16 +168,14 @@ async def request(
         required=policy.required,
         came_from=_came_from(state, run, prepared.call),
         remember=remember,
-        preview=await _preview(prepared, context),
+        preview=await _preview(executor, prepared, context),
     )
 
 
-async def _preview(prepared: Prepared, context: Context) -> events.Preview | None:
+async def _preview(executor: Executor, prepared: Prepared, context: Context) -> events.Preview | None:
     """Return the change that an edit would make now; None for other calls, and for an edit that would fail."""
-    if prepared.tool.preview is None:
-        return None
     try:
-        diff = await prepared.tool.preview(prepared.arguments, context)
+        diff = await executor.preview(prepared.tool, prepared.arguments, context)
     except ToolError:
         return None
     if diff is None:
@@ -242,9 +199,9 @@ def _came_from(state: State, run: Run, call: Call) -> dict[str, Any]:
     return {"by": by, "turn": call.turn, "tainted_by": state.get(Session, run.session_id).tainted_by}
 
 
-async def still_approved(state: State, run: Run, prepared: Prepared) -> bool:
+async def still_approved(executor: Executor, state: State, run: Run, prepared: Prepared) -> bool:
     """Return whether the call, and the things that it names, are those that a person allowed."""
-    bound = await binding.bind(state, run, prepared.tool.ruled_name, prepared.raw)
+    bound = await binding.bind(state, run, prepared.tool.ruled_name, prepared.raw, executor)
     return bound.digest == prepared.call.approved_digest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -75,7 +74,7 @@ def context(
     resolved: Mapping[str, str] | None = None,
 ) -> Context:
     """Return the context of a call; `resolved`: the targets of its paths, if its decision is not journaled yet."""
-    decision = prepared.call.decision
+    decision, session = prepared.call.decision, state.get(Session, run.session_id)
     judged = decision.resolved if decision else resolved
     return Context(
         session_id=run.session_id,
@@ -94,6 +93,7 @@ def context(
         memory=agent.memory,
         skills=agent.skills,
         assets=agent.assets,
+        worker=session.worker,
         as_read=decision.as_read if decision else False,
     )
 
@@ -112,7 +112,7 @@ async def start(
     """
     call, tool = prepared.call, prepared.tool
     try:
-        note = await tool.plan(prepared.arguments, context(state, run, prepared, agent, {})) if tool.plan else {}
+        note = await agent.executor.plan(tool, prepared.arguments, context(state, run, prepared, agent, {}))
     except ToolError as error:
         state.append(refused(call, "tool_error", str(error)).on(run.session_id, run.run_id))
         return True
@@ -188,7 +188,7 @@ async def finish(state: State, run: Run, call: Call, result: Result, agent: Agen
     job = result.detail.get("job")
     if job:
         await state.durable()
-        await asyncio.to_thread(agent.jobs.remove, job)
+        await agent.jobs.drop(job)
 
 
 async def _append_with_others(state: State, run: Run, result: Result, finished: events.ToolFinished) -> None:

@@ -10,6 +10,7 @@ from kheish.domain import events, runs
 from kheish.domain.events import Option, QuestionItem
 from kheish.domain.runs import Run, Status
 from kheish.domain.turns import Call
+from kheish.runtime.executor import Executor
 from kheish.runtime.tools.base import Context, Replay, Result, Suspended, Tool, ToolError
 from kheish.state.state import State
 
@@ -17,11 +18,13 @@ QUESTION = "outcome"
 _SHOWN = 1000  # characters of the call
 
 
-async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Suspended | Literal["again", "ambiguous"]:
+async def decide(
+    executor: Executor, tool: Tool, arguments: Any, context: Context
+) -> Result | Suspended | Literal["again", "ambiguous"]:
     """Return the result if the tool can determine it, `again` if repeating is harmless, else `ambiguous`."""
     if tool.recover is not None:
         try:
-            result = await tool.recover(arguments, context)
+            result = await executor.recover(tool, arguments, context)
         except ToolError as error:
             return Result(content=str(error), is_error=True)
         if result is not None:

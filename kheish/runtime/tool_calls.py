@@ -91,7 +91,9 @@ async def _decide(state: State, run: Run, calls: Sequence[Call], agent: Agent) -
         drafts.append(deciding.decided(call, verdict, resolved).on(run.session_id, run.run_id))
         if verdict.decision == "ask":
             context = performing.context(state, run, prepared, agent, {}, resolved)
-            requested = await deciding.request(state, run, prepared, verdict.why, verdict.origin, context)
+            requested = await deciding.request(
+                agent.executor, state, run, prepared, verdict.why, verdict.origin, context
+            )
             drafts.append(requested.on(run.session_id, run.run_id))
             asking = True
     if asking:
@@ -160,12 +162,12 @@ async def _recheck(state: State, run: Run, call: Call, agent: Agent) -> bool:
     if isinstance(prepared, events.ToolFinished):
         state.append(prepared.on(run.session_id, run.run_id))
         return True
-    if await deciding.still_approved(state, run, prepared):
+    if await deciding.still_approved(agent.executor, state, run, prepared):
         return await performing.start(state, run, prepared, agent)
     why = "what was approved has changed since: the arguments, a program or a file that the call names"
     origin = call.decision.origin if call.decision else None
     context = performing.context(state, run, prepared, agent, {})
-    requested = await deciding.request(state, run, prepared, why, origin, context)
+    requested = await deciding.request(agent.executor, state, run, prepared, why, origin, context)
     state.append(requested.on(run.session_id, run.run_id), _waiting(state, run, Status.WAITING_FOR_APPROVAL))
     return False
 
@@ -212,7 +214,7 @@ async def _outcome(state: State, run: Run, call: Call, agent: Agent) -> Result |
     if isinstance(prepared, events.ToolFinished):  # the tool is missing, so that it cannot determine the outcome
         return "again" if call.started.replay == Replay.SAFE else policy
     context = performing.context(state, run, prepared, agent, call.started.note)
-    outcome = await recovery.decide(prepared.tool, prepared.arguments, context)
+    outcome = await recovery.decide(agent.executor, prepared.tool, prepared.arguments, context)
     return policy if outcome == "ambiguous" else outcome
 
 

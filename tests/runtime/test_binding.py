@@ -14,6 +14,7 @@ from kheish.domain import approvals
 from kheish.domain.approvals import Approval
 from kheish.domain.runs import Status
 from kheish.runtime import binding
+from kheish.runtime.executor import Local
 from tests.runtime.harness import Live, call
 
 DONE = {"text": "done: {{last_result}}"}
@@ -73,12 +74,12 @@ async def test_regular_files_of_the_workspace_that_are_words(it: Live, command: 
     (it.workspace / "link").symlink_to("../secret")
     os.mkfifo(it.workspace / "fifo")
     run = it.submit_run()
-    bound = await binding.bind(it.state, run, "bash", {"command": command})
+    bound = await binding.bind(it.state, run, "bash", {"command": command}, Local())
     assert [one["path"] for one in bound.files] == named
-    again = await binding.bind(it.state, run, "bash", {"command": command})
+    again = await binding.bind(it.state, run, "bash", {"command": command}, Local())
     assert again == bound
     fill(it.workspace, deploy_py="print(2)", sub__conf_ini="x = 2")
-    changed = await binding.bind(it.state, run, "bash", {"command": command})
+    changed = await binding.bind(it.state, run, "bash", {"command": command}, Local())
     assert (changed.digest != bound.digest) is bool(named)
 
 
@@ -110,20 +111,20 @@ async def test_globs_of_a_call_that_merely_asks_are_bounded(it: Live) -> None:
     for number in range(5):
         (deep / f"l{number}").symlink_to(".")
     started = time.monotonic()
-    bound = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat " + "*/" * 12 + "* *.py"})
+    bound = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat " + "*/" * 12 + "* *.py"}, Local())
     assert [one["path"] for one in bound.files] == ["a.py"] and time.monotonic() - started < 5
     for number in range(1100):
         (deep / f"f{number}").touch()
-    many = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat deep/*"})
+    many = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat deep/*"}, Local())
     assert 490 < len(many.files) <= 500 and many.unbound == ("files beyond the first that fit",)
-    none = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat a.py"})
+    none = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat a.py"}, Local())
     assert none.unbound == ()
 
 
 async def test_a_file_too_large_to_read_is_bound_by_size_and_time(it: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "HASHED", 4)
     fill(it.workspace, big_bin="12345")
-    [found] = (await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat big.bin"})).files
+    [found] = (await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat big.bin"}, Local())).files
     assert (found["sha256"], found["bytes"]) == (None, 5) and found["mtime_ns"]
 
 
@@ -147,7 +148,7 @@ async def test_a_script_changed_after_the_approval_is_asked_about_again(it: Live
 
 async def test_another_program_of_the_same_name_is_another_call(it: Live, tmp_path: Path) -> None:
     run = it.submit_run()
-    before = await binding.bind(it.state, run, "bash", {"command": "frobnicate"})
+    before = await binding.bind(it.state, run, "bash", {"command": "frobnicate"}, Local())
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "frobnicate").write_text("#!/bin/sh\n")
@@ -155,7 +156,7 @@ async def test_another_program_of_the_same_name_is_another_call(it: Live, tmp_pa
     it.state.definitions.config = Config.model_validate({"sandbox": {"mode": "off", "read_only": [str(tools)]}})
     os.environ["PATH"], old = f"{tools}:{os.environ['PATH']}", os.environ["PATH"]
     try:
-        after = await binding.bind(it.state, run, "bash", {"command": "frobnicate"})
+        after = await binding.bind(it.state, run, "bash", {"command": "frobnicate"}, Local())
     finally:
         os.environ["PATH"] = old
     assert before.digest != after.digest

@@ -22,6 +22,7 @@ from kheish.domain.approvals import Approval
 from kheish.domain.runs import Status
 from kheish.errors import EvidenceUnresolved, NotBeneath
 from kheish.runtime import binding, prompt
+from kheish.runtime.executor import Local
 from tests.runtime.harness import Live, call, living
 
 SECRET = b"the-admin-token-of-the-daemon"
@@ -269,5 +270,5 @@ async def _binds(it: Live, folder: Path) -> None:
     (it.workspace / "link").symlink_to(folder / "out")
     for number in range(8):
         (it.workspace / f"dot{number}").symlink_to(".")
-    bound = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat */key " + "*/" * 12 + "x"})
+    bound = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat */key " + "*/" * 12 + "x"}, Local())
     assert [one["path"] for one in bound.files] == ["in/key"]

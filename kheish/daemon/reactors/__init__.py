@@ -57,7 +57,7 @@ def make(
     return (
         Redaction(learn_secrets),
         Measuring(measures),
-        Clearing(state, jobs),
+        Clearing(state, agent.here, jobs, agent.workers),
         Tasks(state, jobs, damaged=problems.damaged),
         Agents(state, agent.worktrees, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),

@@ -18,7 +18,8 @@ from kheish.domain.events import Entry, ShellEnding
 from kheish.domain.tasks import verbs
 from kheish.domain.tasks.task import Task
 from kheish.errors import Damaged, KheishError, NotFound, StoreFailed
-from kheish.jobs.runner import JobEnd, Jobs, JobState
+from kheish.jobs.commands import Commands
+from kheish.jobs.runner import JobEnd, JobState
 from kheish.state.encoding import Recorded
 from kheish.state.state import State
 
@@ -49,7 +50,7 @@ class Watched:
 class Tasks(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its command's end stays unnoted."""
 
-    def __init__(self, state: State, jobs: Jobs, *, damaged: Callable[[str, str], None]) -> None:
+    def __init__(self, state: State, jobs: Commands, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
         self._jobs = jobs
         self._damaged = damaged
@@ -94,15 +95,15 @@ class Tasks(Reactor):
         at = time.monotonic()
         if self._watched and at - self._looked >= min(LOOK, SILENCE):
             self._looked = at
-            for task_id, waits, line in await asyncio.to_thread(self._look, dict(self._watched), at):
+            for task_id, waits, line in await self._look(dict(self._watched), at):
                 await self._note_wait(task_id, waits, line)
 
-    def _look(self, watched: dict[str, Watched], at: float) -> list[tuple[str, bool, str]]:
-        """Return the commands that wait for input since now, or not any more. Blocks on disk."""
+    async def _look(self, watched: dict[str, Watched], at: float) -> list[tuple[str, bool, str]]:
+        """Return the commands that wait for input since now, or not any more."""
         changes: list[tuple[str, bool, str]] = []
         for task_id, seen in watched.items():
             try:
-                _, tail, total = self._jobs.output(seen.job, None, _LINE_BYTES)
+                _, tail, total = await self._jobs.output(seen.job, None, _LINE_BYTES)
             except (NotFound, OSError):
                 continue
             if total != seen.total:
@@ -169,7 +170,7 @@ class Tasks(Reactor):
             async with self._state.using(session_id):
                 verbs.end(self._state, task_id, output, ending)
                 await self._state.durable()
-            await asyncio.to_thread(self._jobs.remove, job)
+            await self._jobs.drop(job)
         except StoreFailed:
             return  # the daemon ends; the next one finds the job again
         except Damaged as error:
@@ -181,7 +182,7 @@ class Tasks(Reactor):
         for _ in range(_TRIES):
             try:
                 # Of a late runner of before and ours, the claim file lets one run the command.
-                if await asyncio.to_thread(self._jobs.state, job) is JobState.UNCLAIMED:
+                if await self._jobs.look(job) is JobState.UNCLAIMED:
                     await self._jobs.start(job)
                 return _ending(await self._jobs.ended(job))
             except NotFound:

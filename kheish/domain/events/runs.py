@@ -174,6 +174,7 @@ class RunSettings:
     project: str | None = None  # the project that its cost counts for
     reply_targets: tuple[dict[str, Any], ...] = ()  # the targets of its outputs
     debug: Literal["off", "redacted", "full"] | None = None  # the level of debug capture; None: as its session has it
+    worker: str | None = None  # the worker that its tools run on; None: here
 
 
 @frozen
@@ -222,6 +223,23 @@ class RunWaiting(Event):
     def words(self) -> str:
         """The status in words."""
         return self.status.replace("_", " ")
+
+
+@frozen
+class RunWorkerLost(Event):
+    """The connection to the worker was lost while a call of the run is open there; the run waits for it."""
+
+    kind = "run.worker_lost"
+    worker: str
+    reason: str = ""
+
+
+@frozen
+class RunWorkerFound(Event):
+    """The worker is connected again."""
+
+    kind = "run.worker_found"
+    worker: str
 
 
 @frozen

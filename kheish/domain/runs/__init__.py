@@ -153,6 +153,10 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content, artifacts=artifacts):
             emitted = Output(output_id=id, kind=kind, content=content, artifacts=artifacts)
             return {"outputs": (*run.outputs, emitted)}
+        case events.RunWorkerLost(worker=worker):
+            return {"lost_worker": waiting.LostWorker(worker=worker, since=at)}
+        case events.RunWorkerFound():
+            return {"lost_worker": None}
         case events.RunModeChanged(mode=mode):
             return {"mode": mode}
         case events.RunJoinedProject(project=project):
@@ -208,6 +212,7 @@ def _end(run: Run, at: str) -> dict[str, Any]:
         "finished_at": at,
         "waits_for": None,
         "mcp_calls": (),
+        "lost_worker": None,
         "pending_approvals": (),
         "pending_questions": (),
         **_pause_clock(run, at),

@@ -23,7 +23,7 @@ from kheish.domain.events import (
 from kheish.domain.runs.lifecycle import FINAL, WAITING, Status
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent, SpentTree
-from kheish.domain.waiting import McpCall, WaitingOn, WaitsFor
+from kheish.domain.waiting import LostWorker, McpCall, WaitingOn, WaitsFor
 
 
 @frozen
@@ -63,6 +63,7 @@ class Run:
     waits_for: WaitsFor | None = None
     waiting_since: str | None = None  # of its last status `waiting_…`
     mcp_calls: tuple[McpCall, ...] = ()  # the open ones
+    lost_worker: LostWorker | None = None  # which an open call waits for
     usage: Spent = Spent()
     output: Text | None = None
     outputs: tuple[Output, ...] = ()
@@ -233,6 +234,8 @@ def _waiting_on(run: Run) -> WaitingOn | None:
         return None
     if run.waits_for is not None:
         return WaitingOn(kind="model", what=run.waits_for.route, since=run.waits_for.since)
+    if run.lost_worker is not None:
+        return WaitingOn(kind="worker", what=run.lost_worker.worker, since=run.lost_worker.since)
     if run.mcp_calls:
         return WaitingOn(kind="mcp", what=run.mcp_calls[0].tool, since=run.mcp_calls[0].since)
     return None

@@ -13,6 +13,7 @@ from kheish.domain.debug import Level
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.domain.shown import View
+from kheish.domain.workers import placement
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle
 from kheish.state.noun import Noun, always
 
@@ -37,6 +38,7 @@ SETTINGS: Mapping[str, Any] = {
     "capability_scope": None,
     "credential_scope": None,
     "project": None,
+    "worker": None,
     "announce": [],
     "debug": None,
     "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
@@ -72,6 +74,11 @@ class Session:
         if self.ended_at:
             return "ended"
         return "busy" if self.active else "idle"
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that its tools run on; None: here."""
+        return self.settings.get("worker")
 
 
 CREATED = (events.SessionCreated, events.SessionForked)
@@ -253,6 +260,8 @@ class SessionView(View):
     last_n: int
     project: str | None = None
     """The project that its runs work for."""
+    worker: str | None = None
+    """The worker that its tools run on, chosen when it was created; null: the daemon's machine."""
     announce: list[dict[str, Any]] = field(default_factory=list)
     """The targets of announcements: waiting approvals and questions, and failed runs."""
     compaction_requested: bool = False
@@ -320,6 +329,7 @@ def made(state: State, session_id: str, settings: Mapping[str, Any], *, workspac
     Raises SessionConflict for the id of a session that was deleted meanwhile.
     """
     check_undeleted(state, session_id)
+    placement.count(state, settings.get("worker"))
     created = events.SessionCreated(
         path=state.place_session(session_id),
         agent_id=ids.new("agent"),

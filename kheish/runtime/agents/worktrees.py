@@ -102,7 +102,7 @@ class Worktrees:
             await self._jobs.create(job, spec)
             await self._jobs.start(job)
             end = await self._jobs.ended(job)
-            await asyncio.to_thread(self._jobs.remove, job)
+            await self._jobs.drop(job)
         except (KheishError, OSError) as error:
             return Answer(None, str(error))
         return Answer(end.exit_status, end.output) if end is not None else Answer(None, "git was killed")

@@ -28,7 +28,7 @@ from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Call
 from kheish.errors import KheishError
 from kheish.runtime import model
-from kheish.runtime.debug.capture import Capture
+from kheish.runtime.debug.capture import Capture, Recorder
 from kheish.runtime.mcp import recording, results
 from kheish.runtime.mcp.answers import Answers
 from kheish.runtime.mcp.connection import CANCEL, OpenCall
@@ -64,15 +64,32 @@ class Calls:
         """Return the functions of a server's tools."""
 
         def run(own_name: str) -> Any:
-            return lambda arguments, context: self._run(server_id, own_name, arguments, context)
+            return self.transcribed(lambda arguments, context: self._run(server_id, own_name, arguments, context))
 
         def recover(own_name: str) -> Any:
-            return lambda _, context: self._recover(server_id, own_name, context)
+            return self.transcribed(lambda _, context: self._recover(server_id, own_name, context), "recovered")
 
         def resume(own_name: str) -> Any:
             return lambda _, context: self._resume(server_id, own_name, context)
 
         return Calling(run=run, recover=recover, resume=resume)
+
+    def transcribed(self, run: Callable[[Any, Context], Awaitable[T]], *part: str) -> Callable[..., Awaitable[T]]:
+        """Return a tool's function that captures its messages with servers where the run is captured."""
+
+        def wrapped(arguments: Any, context: Context) -> Awaitable[T]:
+            recorder = self._recorder(context)
+            return recording.transcribed(recorder, (*self._name(context), *part), run(arguments, context))
+
+        return wrapped
+
+    def _recorder(self, context: Context) -> Recorder | None:
+        return self.debug.of_id(context.run_id) if self.debug is not None else None
+
+    def _name(self, context: Context) -> tuple[str, ...]:
+        """Return the name of a call's artifacts; after a user's answer, with the question: each round has its own."""
+        given = self._call(context).input if context.note.get("input_responses") else None
+        return (context.call_id, given.question_id) if given is not None else (context.call_id,)
 
     # --- a call -------------------------------------------------------------------------------------------------------
 
@@ -82,10 +99,9 @@ class Calls:
         note = context.note
         if task_id := note.get("task_id"):
             return await self._after_task(server_id, own_name, str(task_id), context, note.get("input_responses"))
-        recorder = self.debug.of_id(context.run_id) if self.debug is not None else None
         outcome = await recording.send(
-            recorder,
-            context.call_id,
+            self._recorder(context),
+            self._name(context),
             {"server": server_id, "tool": own_name, "arguments": arguments},
             self.send,
             server_id,

@@ -112,7 +112,7 @@ async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None
     job = context.note.get("job")
     if not isinstance(job, str):
         return None
-    match await asyncio.to_thread(context.jobs.state, job):
+    match await context.jobs.look(job):
         case JobState.MISSING:
             return None
         case JobState.UNCLAIMED:

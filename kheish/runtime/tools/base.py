@@ -13,7 +13,7 @@ from kheish.runtime.tools.parsing import Arguments as Arguments, form
 
 if TYPE_CHECKING:
     from kheish.domain.events import Draft
-    from kheish.jobs.runner import Jobs
+    from kheish.jobs.commands import Commands
     from kheish.runtime.assets.service import Assets
     from kheish.runtime.memory.recall import Memory
     from kheish.runtime.skills.service import Skills
@@ -52,7 +52,7 @@ class Context:
     workspace: Path
     key: str  # stable over restarts: the idempotency key of this call
     state: State  # to read; changes are returned as `Result.drafts`
-    jobs: Jobs
+    jobs: Commands
     output: Callable[[str], None]  # live output, as it arrives (`tool.output`)
     note: Mapping[str, Any] = field(default_factory=dict)  # the note of `plan` in `tool.started`
     network: bool = False  # whether the rule that allowed the call has `network: true`
@@ -61,6 +61,7 @@ class Context:
     memory: Memory | None = None
     skills: Skills | None = None
     assets: Assets | None = None
+    worker: str | None = None  # the worker that its workspace is on; None: this machine
     as_read: bool = False  # whether a command line runs as the rules parsed it, not as it was written
 
     @property

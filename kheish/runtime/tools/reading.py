@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from kheish.domain.events import Spilled
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks.task import FINAL, Task
 from kheish.errors import NotFound
-from kheish.jobs.runner import Jobs
+from kheish.jobs.commands import Commands
 from kheish.runtime.tools import shell
 from kheish.state.state import State
 
@@ -30,13 +29,12 @@ class Seen:
     total: int
 
 
-async def see(state: State, jobs: Jobs, task: Mapping[str, Any], offset: int | None, tail: int | None) -> Seen:
+async def see(state: State, jobs: Commands, task: Mapping[str, Any], offset: int | None, tail: int | None) -> Seen:
     """Return what a background command has written from an offset on, or its end; of another task, its output. Raises
     NotFound, Damaged."""
     if task["status"] not in FINAL and task["shell"] is not None:
         try:
-            read = jobs.output
-            begin, data, total = await asyncio.to_thread(read, task["shell"]["job"], offset, _SHOWN_BYTES)
+            begin, data, total = await jobs.output(task["shell"]["job"], offset, _SHOWN_BYTES)
             return _lines(_decoded(begin, data, total), tail)
         except NotFound:  # it ended at this moment
             task = await state.recall(Task, task["task_id"]) or task

@@ -22,7 +22,8 @@ from kheish.domain.permissions import match as permission_match
 from kheish.domain.turns import Turn
 from kheish.errors import KheishError
 from kheish.jobs import gitdirs, plainline, plainrun, sandbox
-from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
+from kheish.jobs.commands import Commands
+from kheish.jobs.runner import JobEnd, JobSpec, JobState, Limits
 from kheish.runtime.skills.service import MOUNTED
 from kheish.runtime.tools import truncate
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
@@ -137,17 +138,22 @@ async def plan_job(
     try:
         shown = await _skills(context)
         spec = await pool.run(context.door, _spec, arguments, context, settings, timeout, shown)
-        name = await asyncio.to_thread(_choose_job_id, context.jobs, context.key)
+        name = await _choose_job_id(context.jobs, context.key)
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
-    note: dict[str, Any] = {"job": name, "confined": is_confined(settings), "network": context.network}
+    return note_of(name, arguments, context, confined=is_confined(settings))
+
+
+def note_of(job: str, arguments: Command, context: Context, *, confined: bool) -> Mapping[str, Any]:
+    """Return the note of a command's call."""
+    note: dict[str, Any] = {"job": job, "confined": confined, "network": context.network}
     if context.as_read and (runs := plainrun.emit(_plain(arguments))) != arguments.command:
         note["runs"] = runs
     return note
 
 
-def _choose_job_id(jobs: Jobs, key: str) -> str:
+async def _choose_job_id(jobs: Commands, key: str) -> str:
     """Return the id for a new job of this call.
 
     If a plan's `tool.started` was never written, its job never started: its settings may be outdated, so it is
@@ -156,11 +162,11 @@ def _choose_job_id(jobs: Jobs, key: str) -> str:
     attempt = 1
     while True:
         name = job_id(key, attempt)
-        state = jobs.state(name)
-        if state is JobState.UNCLAIMED and jobs.claim(name):
+        state = await jobs.look(name)
+        if state is JobState.UNCLAIMED and await asyncio.to_thread(jobs.claim, name):
             state = JobState.WITHDRAWN
         if state is JobState.WITHDRAWN:
-            jobs.remove(name)
+            await jobs.drop(name)
             state = JobState.MISSING
         if state is JobState.MISSING:
             return name
@@ -273,7 +279,7 @@ async def _recover(arguments: Bash, context: Context) -> Result | None:
     job = context.note.get("job")
     if not isinstance(job, str):
         return None
-    match await asyncio.to_thread(context.jobs.state, job):
+    match await context.jobs.look(job):
         case JobState.MISSING | JobState.GONE:
             return None
         case JobState.UNCLAIMED:

@@ -1,0 +1,72 @@
+"""The workers of a daemon: one connection to each, made on use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kheish.errors import NotFound
+from kheish.runtime.workers.carrier import Carrier
+from kheish.runtime.workers.connection import Connection, Health
+from kheish.runtime.workers.jobs import FarJobs
+
+#: how to find the carrier of a worker; it raises NotFound for one that is not defined
+Find = Callable[[str], Carrier]
+
+
+class Workers:
+    """The connections by worker id. `home` names the state root on all of them (see `home_of`)."""
+
+    def __init__(self, find: Find, home: str) -> None:
+        self._find = find
+        self._home = home
+        self.on_connected: Callable[[str], None] = lambda worker: None
+        self._links: dict[str, Connection] = {}
+
+    def link(self, worker: str) -> Connection:
+        """Return the connection to a worker. Raises NotFound."""
+        found = self._links.get(worker)
+        if found is None:
+            found = self._links[worker] = Connection(worker, self._find(worker), self._home)
+            found.watch(lambda health: self.on_connected(worker) if health.status == "connected" else None)
+        return found
+
+    def jobs(self, worker: str) -> FarJobs:
+        """Return the jobs of a worker. Raises NotFound."""
+        return FarJobs(self.link(worker))
+
+    def health(self) -> Mapping[str, Health]:
+        """Return the state of each connection that was used."""
+        return {worker: link.health for worker, link in self._links.items()}
+
+    async def renew(self, worker: str) -> None:
+        """Forget the connection, since the worker's definition has changed; its jobs continue."""
+        link = self._links.pop(worker, None)
+        if link is not None:
+            await link.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        links, self._links = list(self._links.values()), {}
+        await asyncio.gather(*(link.close() for link in links))
+
+
+def none(worker: str) -> Carrier:
+    """Report that no worker is defined."""
+    raise NotFound(f"There is no worker {worker!r}; define it in workers/{worker}.yaml.")
+
+
+def home_of(root: Path) -> str:
+    """Return the name of a state root on workers: random, made once, and not copied with git. Blocks on disk."""
+    path = root / ".kheish" / "worker-home"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        name = f"home-{os.urandom(8).hex()}"
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(name)
+        temporary.replace(path)
+        return name
