@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from kheish import ids
 from kheish.auth.broker import Broker, Lease
@@ -39,6 +39,7 @@ from kheish.runtime.outputs.base import (
 )
 from kheish.state.state import State
 
+S = TypeVar("S")
 #: seconds until a delivery to a command that is not trusted is looked at again; trust wakes it at once
 UNTRUSTED = 60.0
 
@@ -150,7 +151,7 @@ class Attempts:
         self._started(delivery, job.attempt, sha256(job.body).hexdigest())
         await self.state.durable()
         try:
-            sent = await self._send(sender, job, way)
+            sent = await self._guarded(sender.send(job, way), job, way)
         except NotDelivered as failure:
             return await self._failed(delivery, job.sink, failure)
         self._delivered(delivery, sent)
@@ -162,9 +163,8 @@ class Attempts:
         if find is None:
             return None
         try:
-            found: Sent | None = await find(job, way)
-        except (NotDelivered, KheishError) as error:
-            failure = error if isinstance(error, NotDelivered) else failure_of(error)
+            found: Sent | None = await self._guarded(find(job, way), job, way)
+        except NotDelivered as failure:
             unclear = Unclear(failure.reason, retry_after=failure.retry_after)
             return await self._begin_and_fail(delivery, job.sink, unclear)
         if found is None:
@@ -174,10 +174,10 @@ class Attempts:
         return Ended(is_answered=True)
 
     @staticmethod
-    async def _send(sender: Sender, job: Job, way: Way) -> Sent:
-        """Call a sender; every failure is NotDelivered."""
+    async def _guarded(work: Awaitable[S], job: Job, way: Way) -> S:
+        """Return the result of a sender, which may be third-party code; every failure is NotDelivered."""
         try:
-            return await sender.send(job, way)
+            return await work
         except StoreFailed:
             raise
         except KheishError as error:
@@ -186,7 +186,7 @@ class Attempts:
             raise
         except TimeoutError as error:
             raise Unclear(f"it took longer than {way.seconds:g} s") from error
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end the daemon
             raise Unclear(f"the kind {job.sink.kind} failed: {type(error).__name__}: {error}") from error
 
     async def send_once(self, job: Job, workspace: str) -> Sent:
@@ -196,7 +196,8 @@ class Attempts:
             pass
 
         way = self._way(job, workspace, nothing, nothing)
-        return await self._send(await kinds.sender(job.sink.kind), job, way)
+        sender = await kinds.sender(job.sink.kind)
+        return await self._guarded(sender.send(job, way), job, way)
 
     def _way(
         self,

@@ -17,6 +17,7 @@ from typing import Any
 from kheish.auth import outgoing
 from kheish.auth.broker import using
 from kheish.domain.outputs import targets
+from kheish.runtime.outputs import rendering
 from kheish.runtime.outputs.base import Job, NotDelivered, Passing, Refused, Sent, Unclear, Way
 
 _SUBJECT = 120
@@ -91,7 +92,7 @@ def compose(job: Job, contents: Sequence[bytes] = ()) -> tuple[EmailMessage, lis
     thread = job.target.get("in_reply_to") or _thread(job, domain)
     letter = EmailMessage(policy=SMTP)
     letter["From"], letter["To"] = sender, ", ".join(to)
-    letter["Subject"] = job.target.get("subject") or _subject(job)
+    letter["Subject"] = job.target.get("subject") or rendering.headline(job.text, _SUBJECT) or str(job.output["kind"])
     letter["Message-ID"] = f"<{job.delivery_id}@{domain}>"
     letter["In-Reply-To"] = letter["References"] = thread
     letter["Date"] = format_datetime(datetime.fromisoformat(job.created_at))
@@ -118,14 +119,6 @@ def _thread(job: Job, domain: str) -> str:
     """Return the id of the thread of a session at an address; there is no letter with this id, which clients accept."""
     seed = f"{job.output['session_id']} {targets.key_of(job.target)}"
     return f"<thread-{hashlib.sha256(seed.encode()).hexdigest()[:26]}@{domain}>"
-
-
-def _subject(job: Job) -> str:
-    """Return the first line of the text, without marks of Markdown."""
-    line = next((line for line in job.text.splitlines() if line.strip("#*_ `")), "")
-    line = " ".join(line.strip("#*_ `").split())
-    shown = line if len(line) <= _SUBJECT else f"{line[:_SUBJECT]}…"
-    return "".join(character for character in shown if character.isprintable()) or str(job.output["kind"])
 
 
 def _library() -> Any:

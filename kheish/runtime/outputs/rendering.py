@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from kheish.domain.runs import Run
 from kheish.errors import NotFound
 from kheish.state.encoding import plain
 from kheish.state.state import State
+
+#: marks of headings, quotes and lists at the beginning of a line, of bold words and of code
+_MARKS = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+]\s+)|\*\*|__|`")
 
 
 async def output_of(state: State, delivery: Delivery) -> dict[str, Any]:
@@ -37,6 +41,14 @@ async def output_of(state: State, delivery: Delivery) -> dict[str, Any]:
 def body_of(output: Mapping[str, Any]) -> bytes:
     """Return the body of requests and of a command's input: the same bytes at each attempt."""
     return orjson.dumps({"type": "output", "data": output})
+
+
+def headline(text: str, most: int) -> str:
+    """Return the first line of a text without marks of Markdown, for a subject or a title; it may be empty."""
+    lines = (_MARKS.sub("", line) for line in text.splitlines())
+    words = next((line.split() for line in lines if line.strip()), [])
+    line = "".join(character for character in " ".join(words) if character.isprintable())
+    return line if len(line) <= most else f"{line[:most]}…"
 
 
 async def _output(state: State, delivery: Delivery) -> tuple[str, list[dict[str, Any]]]:
