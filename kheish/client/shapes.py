@@ -1130,14 +1130,14 @@ class Config(TypedDict):
     assets: NotRequired[AssetSettings]
     goals: NotRequired[GoalSettings]
     retention: NotRequired[Retention]
-    memory: NotRequired[Memory]
-    mcp: NotRequired[Mcp]
+    memory: NotRequired[MemorySettings]
+    mcp: NotRequired[McpSettings]
     announce: NotRequired[list[ReplyTarget]]
     """Outputs that get waiting approvals and questions, and failures of runs, unless the session or its project
     names others."""
     public_url: NotRequired[str | None]
     """The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, its own address."""
-    skills: NotRequired[Skills]
+    skills: NotRequired[SkillSettings]
     debug: NotRequired[Literal["off", "redacted", "full"]]
     """Capture of model calls and hooks."""
     acp: NotRequired[AcpSettings]
@@ -2277,17 +2277,6 @@ class Materialized(TypedDict):
     """The number of them that do not fit into the prompt: the oldest. Texts that are derived are not counted."""
 
 
-class Mcp(TypedDict):
-    """MCP: servers that agents use, and the daemon as a server."""
-
-    approvals: NotRequired[Literal["off", "tool"]]
-    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
-    off: only users may, in a form that the client shows."""
-    client_metadata_url: NotRequired[str | None]
-    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
-    the daemon registers itself where it can."""
-
-
 class McpLogin(TypedDict):
     """A login at an MCP server."""
 
@@ -2364,6 +2353,17 @@ class McpServerDetails(TypedDict):
     """The reason why it fails, or does not start."""
 
 
+class McpSettings(TypedDict):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: NotRequired[Literal["off", "tool"]]
+    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
+    off: only users may, in a form that the client shows."""
+    client_metadata_url: NotRequired[str | None]
+    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
+    the daemon registers itself where it can."""
+
+
 class McpTool(TypedDict):
     """A tool of a server."""
 
@@ -2397,13 +2397,6 @@ class MemberFile(TypedDict):
     """The messages to which an agent speaks; without it, `default_participation`."""
     muted: NotRequired[bool]
     """Whether an agent gets no turns."""
-
-
-class Memory(TypedDict):
-    """Memory across runs."""
-
-    run_records: NotRequired[Literal["on", "off"]]
-    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class MemoryFile(TypedDict):
@@ -2466,6 +2459,13 @@ class MemoryProposal(TypedDict):
     decided_at: str | None
     reason: str | None
     n: int
+
+
+class MemorySettings(TypedDict):
+    """Memory across runs."""
+
+    run_records: NotRequired[Literal["on", "off"]]
+    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class Moment(TypedDict):
@@ -4462,7 +4462,7 @@ class SkillProblem(TypedDict):
     message: str
 
 
-class Skills(TypedDict):
+class SkillSettings(TypedDict):
     """Sources of skills besides the state root."""
 
     workspace: NotRequired[Literal["on", "off"]]

@@ -239,7 +239,7 @@ class Kheish:
             self._say_later(session_id, f"\n\n{why} It can be answered by `kheish inbox`.\n\n")
 
     def _offer_servers(self, session_id: str, offered: Any) -> None:
-        """Ask about the editor's MCP servers, or report that they are not used; the editor knows the session then."""
+        """Ask about the editor's MCP servers, or report that they are not used; the editor has the session then."""
         if offered:
             self._later(self._say_of_servers(session_id, offered))
 
