@@ -293,6 +293,15 @@ class ApprovalPolicy(TypedDict):
     answer by file proves none."""
 
 
+class Artifact(TypedDict):
+    """A file that is sent with an output."""
+
+    asset_id: str
+    name: str
+    media_type: str
+    bytes: int
+
+
 class Asked(TypedDict):
     """One of the items of a question."""
 
@@ -3815,6 +3824,8 @@ class RunOutput(TypedDict):
     output_id: str
     kind: str
     content: str
+    artifacts: list[Artifact]
+    """The files that were sent with it."""
 
 
 class RunRecord(TypedDict):
