@@ -13,7 +13,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import at_revision, search, views
-from kheish.api.http import media, paging
+from kheish.api.http import filtering, media, paging
 from kheish.api.http.bodies import Because, Body, Labels, Name, Reason, Targets
 from kheish.api.http.operation import bind, get, patch, post
 from kheish.api.http.paging import Param
@@ -29,6 +29,8 @@ from kheish.domain.permissions.rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import end as session_end, session as sessions
 from kheish.domain.sessions.session import Session, SessionView
+from kheish.domain.workers import placement
+from kheish.domain.workers.definition import Choice
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging
 from kheish.runtime.projects import work
@@ -100,6 +102,9 @@ class CreateSession(SessionChanges):
 
     session_id: Name | None = None
     """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
+    worker: Choice | None = None
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`, which stands for the freest of those that have
+    them. It stays for good. Without it, the persona's; else they run on the daemon's machine."""
 
 
 class EndSession(Body):
@@ -129,10 +134,13 @@ class Sessions:
         """Create a session (201), or return the existing one with the same settings (200)."""
         body = await media.read(req, CreateSession)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
+        filtering.see_new(self._state, req.context.caller, session_id, body.project)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         async with using_or_new(self._state, session_id):
             settings = await checked(self._services, given, req.context.caller, session_id)
-            workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
+            _bind_worker(self._state, session_id, settings)
+            named = settings.get("workspace")
+            workspace = Path(named) if named is not None else await self._home(session_id, req.context.caller)
             _bind_persona(self._state, session_id, settings)
             session, made = sessions.create(
                 self._state, session_id, settings, workspace=workspace, by=req.context.principal
@@ -142,13 +150,14 @@ class Sessions:
         resp.set_header("Location", f"/v1/sessions/{session.session_id}")
         media.send(resp, doc, status=201 if made else 200, n=session.n if made else None)
 
-    async def _home(self, session_id: str) -> Path:
-        """Return the workspace of a session that names none; an existing session keeps its own."""
+    async def _home(self, session_id: str, caller: Principal) -> Path:
+        """Return the workspace of a session that names none; an existing session keeps its own, and one by a limited
+        token gets a folder of its own."""
         session = self._state.find(Session, session_id)
         return (
             Path(session.settings["workspace"] or "")
             if session
-            else await self._services.workspaces.default(session_id)
+            else await self._services.workspaces.default(session_id, is_own=bool(caller.limits))
         )
 
     async def list_sessions(self, req: Request, resp: Response) -> None:
@@ -281,6 +290,16 @@ def _project_faults(state: State, project: str, caller: Principal) -> list[Fault
     return [] if is_known else [Fault("/project", f"there is no project {project!r}")]
 
 
+def _bind_worker(state: State, session_id: str, settings: dict[str, Any]) -> None:
+    """Replace the choice of a worker by the worker; an existing session keeps its own if that fits. Raises Invalid."""
+    persona = state.definitions.by_kind["personas"].get(settings.get("persona") or "")
+    choices = (settings.pop("worker", None), persona.value.worker if persona is not None else None)
+    session = state.find(Session, session_id)
+    held = session.worker if session is not None else None
+    if (worker := placement.placed(state, *choices, inherited=held)) is not None:
+        settings["worker"] = worker
+
+
 def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> None:
     """Replace the persona's id by its snapshot; if the session has that persona already, by its own snapshot."""
     id = settings.get("persona")
@@ -307,6 +326,7 @@ OPERATIONS = bind(
         good=(201, 200),
         problems=(409,),
         key=True,
+        tie="new",
     ),
     get(
         "/v1/sessions",

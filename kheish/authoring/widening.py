@@ -21,6 +21,7 @@ from kheish.domain.outputs.definition import OutputFile
 from kheish.domain.personas import AgentLimits, Persona
 from kheish.domain.routes import Price, Route, RouteBudget, RouteLimits
 from kheish.domain.scopes import CapabilityScope
+from kheish.domain.workers.definition import WorkerFile
 
 #: settings of a model that change neither spending nor rights
 _HARMLESS = frozenset({
@@ -63,6 +64,8 @@ def _fields(old: Definition | None, new: Definition | None, before: Mapping[str,
             yield from _door(old.value if old is not None else None, other, _CONNECTOR_BOUNDS)
         case (_, OutputFile() as other):
             yield from _door(old.value if old is not None else None, other, _OUTPUT_BOUNDS)
+        case (_, WorkerFile() as other):
+            yield from _door(old.value if old is not None else None, other, _WORKER_BOUNDS)
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------
@@ -138,18 +141,19 @@ def _server(old: McpServer | None, new: McpServer) -> Iterator[str]:
         yield "disabled"
 
 
-# --- connectors and outputs -------------------------------------------------------------------------------------------
+# --- connectors, outputs and workers ----------------------------------------------------------------------------------
 
 #: fields of a connector by which no other caller gets in, and nothing else starts
 _CONNECTOR_BOUNDS = frozenset({"disabled", "max_bytes", "rate", "title"})
 #: fields of an output by which nothing goes elsewhere, and no other credential goes with it
 _OUTPUT_BOUNDS = frozenset({"disabled", "format", "on_unknown", "order", "retry", "timeout"})
+#: fields of a worker by which no workspace goes to another machine, and nothing runs there unconfined
+_WORKER_BOUNDS = frozenset({"disabled", "resources", "title"})
+_Door = ConnectorFile | OutputFile | WorkerFile
 
 
-def _door(
-    old: ConnectorFile | OutputFile | None, new: ConnectorFile | OutputFile, bounds: frozenset[str]
-) -> Iterator[str]:
-    """Yield the fields by which others may start work, answer for a person, or get what the outputs say."""
+def _door(old: _Door | None, new: _Door, bounds: frozenset[str]) -> Iterator[str]:
+    """Yield the fields by which others may start work, answer for a person, or get what outputs and workspaces hold."""
     if new.disabled:
         return
     for name, field in type(new).model_fields.items():

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from kheish.cli.ids import Id, Name
-from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.options import Settings, group, page_options, pass_settings, worker_option
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
 
@@ -103,6 +103,7 @@ def _spawning(function: Command) -> Command:
 
 @agents.command()
 @_spawning
+@worker_option
 @pass_settings
 def spawn(settings: Settings, /, parent: str, **given: Any) -> None:
     """Spawn an agent below PARENT, with a task."""
@@ -112,6 +113,7 @@ def spawn(settings: Settings, /, parent: str, **given: Any) -> None:
 
 @agents.command()
 @_spawning
+@worker_option
 @pass_settings
 def explain(settings: Settings, /, parent: str, **given: Any) -> None:
     """Show what a spawn would create, or why it would be refused; nothing is done."""

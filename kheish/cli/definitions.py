@@ -55,6 +55,12 @@ _FIELDS: Mapping[str, Sequence[tuple[str, Any]]] = {  # columns of a list
         ("LAST", "last_received_at"),
         ("TITLE", "title"),
     ),
+    "workers": (
+        ("CARRIER", "carrier"),
+        ("ADDRESS", "address"),
+        ("LABELS", lambda one: ", ".join(one["labels"])),
+        ("WORKSPACE", "workspace"),
+    ),
     "schedules": (("ACTIVE", "state"), ("NEXT", "next"), ("LAST", "last"), ("ZONE", "timezone"), ("TITLE", "title")),
 }
 

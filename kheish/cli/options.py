@@ -111,3 +111,20 @@ def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option `--at REV`, which selects an earlier revision."""
     return click.option("--at", metavar="REV", help=f"At this revision: {REV}.")(function)
+
+
+def worker_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--worker`: an id, or labels."""
+    about = "The worker for its tools: an id, or labels:gpu,linux for the freest that has them."
+    return click.option("--worker", metavar="ID|labels:L,…", callback=_worker, help=about)(function)
+
+
+def _worker(context: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    name, colon, labels = text.partition(":")
+    if not colon:
+        return {"id": text}
+    if name != "labels" or not all(labels.split(",")):
+        raise click.BadParameter(f"{text!r}: write an id, or labels:ONE,TWO")
+    return {"labels": labels.split(",")}

@@ -12,7 +12,7 @@ import click
 
 from kheish.cli.history import fork
 from kheish.cli.ids import Id, Name
-from kheish.cli.options import REV, Settings, group, page_options, pass_settings
+from kheish.cli.options import REV, Settings, group, page_options, pass_settings, worker_option
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
 
@@ -153,10 +153,11 @@ def _changeable(function: Command) -> Command:
 @sessions.command()
 @click.argument("session", required=False, type=Id("session"))
 @_changeable
+@worker_option
 @pass_settings
-def create(settings: Settings, /, session: str | None, **given: Any) -> None:
+def create(settings: Settings, /, session: str | None, worker: dict[str, Any] | None, **given: Any) -> None:
     """Create a session, with a generated name by default."""
-    _show(settings, settings.client().sessions.create(session, **_settings(given)))
+    _show(settings, settings.client().sessions.create(session, worker=worker, **_settings(given)))
 
 
 @sessions.command()

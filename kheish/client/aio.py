@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         Verdict,
         Version,
         WhoAmI,
+        WorkerChoice,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -271,6 +272,7 @@ class AsyncAgents(AsyncResource):
         budget: Budget | Json | None = None,
         isolation: str | None = None,
         finish: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -297,6 +299,7 @@ class AsyncAgents(AsyncResource):
                 budget=budget,
                 isolation=isolation,
                 finish=finish,
+                worker=worker,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -362,6 +365,7 @@ class AsyncAgents(AsyncResource):
         budget: Budget | Json | None = None,
         isolation: str | None = None,
         finish: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -389,6 +393,7 @@ class AsyncAgents(AsyncResource):
                 budget=budget,
                 isolation=isolation,
                 finish=finish,
+                worker=worker,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -1879,6 +1884,7 @@ class AsyncSessions(AsyncResource):
         project: str | None = None,
         announce: Sequence[Mapping[str, Any]] | None = None,
         debug: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
     ) -> Session:
         """Create a session (201), or return the existing one with the same settings (200)."""
         return await self._send(
@@ -1902,6 +1908,7 @@ class AsyncSessions(AsyncResource):
                 project=project,
                 announce=announce,
                 debug=debug,
+                worker=worker,
             )
         )
 
@@ -2243,7 +2250,7 @@ class AsyncKheish(AsyncConnection):
 
     def definitions(self, kind: str) -> AsyncDefinitions:
         """Return the Definitions of one kind: `routes`, `personas`, `skills`, `playbooks`, `hooks`, `schedules`,
-        `outputs`, `connectors`, `sources`, `projects`, `channels`, `mcp`."""
+        `outputs`, `connectors`, `sources`, `projects`, `channels`, `workers`, `mcp`."""
         return AsyncDefinitions(self, kind)
 
     @cached_property

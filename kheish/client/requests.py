@@ -141,6 +141,7 @@ if TYPE_CHECKING:
         Verdict,
         Version,
         WhoAmI,
+        WorkerChoice,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -552,6 +553,7 @@ def create_session(
     project: str | None = None,
     announce: Sequence[Mapping[str, Any]] | None = None,
     debug: str | None = None,
+    worker: str | WorkerChoice | Json | None = None,
 ) -> Call[Session]:
     """Create a session (201), or return the existing one with the same settings (200)."""
     return send(
@@ -577,6 +579,7 @@ def create_session(
                 "project": project,
                 "announce": announce,
                 "debug": debug,
+                "worker": worker,
             }
         ),
         key=idempotency_key,
@@ -757,6 +760,7 @@ def explain_spawn(
     budget: Budget | Json | None = None,
     isolation: str | None = None,
     finish: str | None = None,
+    worker: str | WorkerChoice | Json | None = None,
     cwd: str | None = None,
     retention: str | None = None,
     detached: bool = False,
@@ -785,6 +789,7 @@ def explain_spawn(
                 "budget": budget,
                 "isolation": isolation,
                 "finish": finish,
+                "worker": worker,
                 "cwd": cwd,
                 "retention": retention,
                 "detached": detached or None,
@@ -2170,6 +2175,7 @@ def spawn_agent(
     budget: Budget | Json | None = None,
     isolation: str | None = None,
     finish: str | None = None,
+    worker: str | WorkerChoice | Json | None = None,
     cwd: str | None = None,
     retention: str | None = None,
     detached: bool = False,
@@ -2198,6 +2204,7 @@ def spawn_agent(
                 "budget": budget,
                 "isolation": isolation,
                 "finish": finish,
+                "worker": worker,
                 "cwd": cwd,
                 "retention": retention,
                 "detached": detached or None,

@@ -32,6 +32,14 @@ class Account(TypedDict):
     """The end of its access token, which is renewed when it is used."""
 
 
+class AcpSettings(TypedDict):
+    """Editors, which work with the daemon by `kheish acp`."""
+
+    client_mcp: NotRequired[Literal["off", "ask"]]
+    """ask: the user is asked in the editor whether the MCP servers that it passes are added to this daemon; off:
+    they are refused."""
+
+
 class AddAccount(TypedDict):
     """A request to log in at an MCP server."""
 
@@ -1065,6 +1073,8 @@ class Concurrency(TypedDict):
     """Concurrent runs in the whole daemon."""
     per_route: NotRequired[int | None]
     """Concurrent runs on a route; null sets no separate limit."""
+    driver_processes: NotRequired[int]
+    """Processes that run model calls; 0 runs them in the daemon's process."""
 
 
 class Condition(TypedDict):
@@ -1111,16 +1121,18 @@ class Config(TypedDict):
     assets: NotRequired[AssetSettings]
     goals: NotRequired[GoalSettings]
     retention: NotRequired[Retention]
-    memory: NotRequired[Memory]
-    mcp: NotRequired[Mcp]
+    memory: NotRequired[MemorySettings]
+    mcp: NotRequired[McpSettings]
     announce: NotRequired[list[ReplyTarget]]
     """Outputs that get waiting approvals and questions, and failures of runs, unless the session or its project
     names others."""
     public_url: NotRequired[str | None]
     """The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, its own address."""
-    skills: NotRequired[Skills]
+    skills: NotRequired[SkillSettings]
     debug: NotRequired[Literal["off", "redacted", "full"]]
     """Capture of model calls and hooks."""
+    acp: NotRequired[AcpSettings]
+    """Editors."""
     traces: NotRequired[TraceSettings]
     """Traces of runs, sent by OTLP."""
     shutdown_grace: NotRequired[str]
@@ -1258,6 +1270,9 @@ class CreateSession(TypedDict):
     """The level of debug capture of its runs, instead of the daemon's."""
     session_id: NotRequired[str | None]
     """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
+    worker: NotRequired[str | WorkerChoice | None]
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`, which stands for the freest of those that have
+    them. It stays for good. Without it, the persona's; else they run on the daemon's machine."""
 
 
 class CreateTask(TypedDict):
@@ -1495,6 +1510,8 @@ class Explained(TypedDict):
     route: str | None
     workspace: str
     isolation: str
+    worker: NotRequired[str | None]
+    """The worker that its tools run on; null: the daemon's machine."""
     persona: str | None
     skills: list[str] | None
     """The only skills that it sees; null: all."""
@@ -1836,6 +1853,8 @@ class FoundSession(TypedDict):
     last_n: int
     project: NotRequired[str | None]
     """The project that its runs work for."""
+    worker: NotRequired[str | None]
+    """The worker that its tools run on, chosen when it was created; null: the daemon's machine."""
     announce: list[Json]
     """The targets of announcements: waiting approvals and questions, and failed runs."""
     compaction_requested: NotRequired[bool]
@@ -2249,17 +2268,6 @@ class Materialized(TypedDict):
     """The number of them that do not fit into the prompt: the oldest. Texts that are derived are not counted."""
 
 
-class Mcp(TypedDict):
-    """MCP: servers that agents use, and the daemon as a server."""
-
-    approvals: NotRequired[Literal["off", "tool"]]
-    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
-    off: only users may, in a form that the client shows."""
-    client_metadata_url: NotRequired[str | None]
-    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
-    the daemon registers itself where it can."""
-
-
 class McpLogin(TypedDict):
     """A login at an MCP server."""
 
@@ -2336,6 +2344,17 @@ class McpServerDetails(TypedDict):
     """The reason why it fails, or does not start."""
 
 
+class McpSettings(TypedDict):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: NotRequired[Literal["off", "tool"]]
+    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
+    off: only users may, in a form that the client shows."""
+    client_metadata_url: NotRequired[str | None]
+    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
+    the daemon registers itself where it can."""
+
+
 class McpTool(TypedDict):
     """A tool of a server."""
 
@@ -2369,13 +2388,6 @@ class MemberFile(TypedDict):
     """The messages to which an agent speaks; without it, `default_participation`."""
     muted: NotRequired[bool]
     """Whether an agent gets no turns."""
-
-
-class Memory(TypedDict):
-    """Memory across runs."""
-
-    run_records: NotRequired[Literal["on", "off"]]
-    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class MemoryFile(TypedDict):
@@ -2440,6 +2452,13 @@ class MemoryProposal(TypedDict):
     n: int
 
 
+class MemorySettings(TypedDict):
+    """Memory across runs."""
+
+    run_records: NotRequired[Literal["on", "off"]]
+    """off: an ended run leaves no record, and no record goes into a prompt."""
+
+
 class Moment(TypedDict):
     """A requested moment."""
 
@@ -2481,6 +2500,8 @@ class NewSession(TypedDict):
     """Rules of the session, in addition to those of permissions.yaml."""
     persona: NotRequired[str | None]
     """A persona; the session keeps a snapshot of it."""
+    worker: NotRequired[str | WorkerChoice | None]
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`; without it, the persona's, else none."""
     labels: NotRequired[dict[str, str]]
     """Data of your own."""
     budget: NotRequired[ScheduleBudget | None]
@@ -2765,7 +2786,7 @@ class PermissionsFile(TypedDict):
 
 class Persona(TypedDict):
     """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields
-    after `metadata` apply to spawned agents only, except for the quotas among its limits."""
+    after `worker` apply to spawned agents only, except for the quotas among its limits."""
 
     display_name: NotRequired[str | None]
     """The name shown to users; the default is its id."""
@@ -2777,6 +2798,8 @@ class Persona(TypedDict):
     """write: sessions with this persona may change its memory without a user."""
     metadata: NotRequired[Json]
     """Free-form data; stored, not interpreted."""
+    worker: NotRequired[str | WorkerChoice | None]
+    """The worker of sessions that are created with it: `big`, or `{labels: [gpu]}`."""
     description: NotRequired[str | None]
     """The tasks that the agent is for."""
     tools: NotRequired[list[str] | None]
@@ -2828,6 +2851,8 @@ class Phase(TypedDict):
     """Whether the Flow fails with the phase."""
     timeout: NotRequired[str | None]
     """The time limit of one attempt, such as `30m`."""
+    worker: NotRequired[str | WorkerChoice | None]
+    """The worker that the tools of the phase run on: `big`, or `{labels: [gpu]}`; without it, the session's."""
 
 
 class Picks(TypedDict):
@@ -3893,11 +3918,12 @@ class RunWait(TypedDict):
 
 
 class RunWaitingOn(TypedDict):
-    """The thing or person that a run waits for, and since when. The status is still `running` for `model` and `mcp`."""
+    """The thing or person that a run waits for, and since when. The status is still `running` for `model`, `mcp` and
+    `worker`."""
 
-    kind: Literal["model", "mcp", "approval", "question", "agent"]
+    kind: Literal["model", "mcp", "worker", "approval", "question", "agent"]
     what: str
-    """The route, the tool of the MCP server, or the ids of the approval, the question or the agents."""
+    """The route, the tool of the MCP server, the worker, or the ids of the approval, the question or the agents."""
     since: str
 
 
@@ -4273,6 +4299,8 @@ class Session(TypedDict):
     last_n: int
     project: NotRequired[str | None]
     """The project that its runs work for."""
+    worker: NotRequired[str | None]
+    """The worker that its tools run on, chosen when it was created; null: the daemon's machine."""
     announce: list[Json]
     """The targets of announcements: waiting approvals and questions, and failed runs."""
     compaction_requested: NotRequired[bool]
@@ -4423,7 +4451,7 @@ class SkillProblem(TypedDict):
     message: str
 
 
-class Skills(TypedDict):
+class SkillSettings(TypedDict):
     """Sources of skills besides the state root."""
 
     workspace: NotRequired[Literal["on", "off"]]
@@ -4531,6 +4559,8 @@ class SpawnAgent(TypedDict):
     """`worktree`: a git worktree of its own."""
     finish: NotRequired[Literal["keep", "commit", "discard"]]
     """The treatment of its worktree when it has settled."""
+    worker: NotRequired[str | WorkerChoice | None]
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`; without it, its parent's."""
     cwd: NotRequired[str | None]
     """Its folder, in its parent's workspace."""
     retention: NotRequired[Literal["retain", "close_on_settle"]]
@@ -5167,6 +5197,41 @@ class WhoAmI(TypedDict):
     """The latest end of the login; None with a token."""
     csrf: str | None
     """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""
+
+
+class WorkerChoice(TypedDict):
+    """A choice of a worker: one by its id, or the freest of those that have all the labels."""
+
+    id: NotRequired[str | None]
+    """The worker."""
+    labels: NotRequired[list[str] | None]
+    """The labels that the worker must have."""
+
+
+class WorkerFile(TypedDict):
+    """A worker: the tools of the sessions that are placed there run on it."""
+
+    title: NotRequired[str]
+    """Its purpose, for readers."""
+    carrier: Literal["ray", "ssh"]
+    """`ssh`: a single machine, by `ssh HOST kheish worker --stdio`. `ray`: a place in a Ray cluster, which needs
+    `kheish[ray]`."""
+    address: str
+    """ssh: `user@host`, or a host of the user's own ssh configuration. ray: `ray://head:10001`, `host:port`, or
+    `auto`."""
+    resources: NotRequired[dict[str, float]]
+    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what each workspace needs, such
+    as `CPU: 4`."""
+    labels: NotRequired[list[str]]
+    """Words by which sessions may choose it, such as `gpu`."""
+    workspace: NotRequired[Literal["git", "path"]]
+    """git: the workspace is copied there as a commit, and its result comes back as one. path: both machines share
+    the file system."""
+    sandbox: NotRequired[Literal["required", "off"]]
+    """required: commands run confined there, or not at all. off: they run unconfined, with the rights of the
+    worker's user."""
+    disabled: NotRequired[bool]
+    """Whether it takes no more sessions; those that are placed there wait."""
 
 
 class WorktreeDiff(TypedDict):

@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         Verdict,
         Version,
         WhoAmI,
+        WorkerChoice,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -271,6 +272,7 @@ class Agents(Resource):
         budget: Budget | Json | None = None,
         isolation: str | None = None,
         finish: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -297,6 +299,7 @@ class Agents(Resource):
                 budget=budget,
                 isolation=isolation,
                 finish=finish,
+                worker=worker,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -362,6 +365,7 @@ class Agents(Resource):
         budget: Budget | Json | None = None,
         isolation: str | None = None,
         finish: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -389,6 +393,7 @@ class Agents(Resource):
                 budget=budget,
                 isolation=isolation,
                 finish=finish,
+                worker=worker,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -1853,6 +1858,7 @@ class Sessions(Resource):
         project: str | None = None,
         announce: Sequence[Mapping[str, Any]] | None = None,
         debug: str | None = None,
+        worker: str | WorkerChoice | Json | None = None,
     ) -> Session:
         """Create a session (201), or return the existing one with the same settings (200)."""
         return self._send(
@@ -1876,6 +1882,7 @@ class Sessions(Resource):
                 project=project,
                 announce=announce,
                 debug=debug,
+                worker=worker,
             )
         )
 
@@ -2215,7 +2222,7 @@ class Kheish(Connection):
 
     def definitions(self, kind: str) -> Definitions:
         """Return the Definitions of one kind: `routes`, `personas`, `skills`, `playbooks`, `hooks`, `schedules`,
-        `outputs`, `connectors`, `sources`, `projects`, `channels`, `mcp`."""
+        `outputs`, `connectors`, `sources`, `projects`, `channels`, `workers`, `mcp`."""
         return Definitions(self, kind)
 
     @cached_property

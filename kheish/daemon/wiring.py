@@ -54,6 +54,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.assets import service as assets
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.hooks.service import Hooks
@@ -235,6 +236,7 @@ def _auth(
 ) -> Auth:
     state, vault = store.state, Vault()
     state.scrub = redaction.scrubber({"token": local_token})
+    problems.scrub = lambda: state.scrub
     secrets = Secrets(
         state,
         vault,
@@ -320,6 +322,7 @@ def _agent(
     def confined() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
     workers = Workers(pool.none, pool.home_of(root))
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
@@ -337,7 +340,7 @@ def _agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=Placed(executor or Local(), workers, sandbox),
+        executor=Placed(executor or Local(processes), workers, sandbox),
         tool_source=lambda run: builtin,
         jobs=Routed(jobs, workers.jobs),
         here=jobs,

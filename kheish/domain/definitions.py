@@ -27,6 +27,7 @@ from kheish.domain.routes import Route, lacking, readiness
 from kheish.domain.schedules.definition import ScheduleFile
 from kheish.domain.skills.reading import parse as read_skill
 from kheish.domain.skills.skill import FILE, Skill
+from kheish.domain.workers.definition import WorkerFile
 from kheish.errors import NotFound
 from kheish.store.edits import definitions as reading
 from kheish.store.edits.definitions import Parsed
@@ -95,6 +96,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(name="sources", singular="source", suffix=".yaml", model=SourceFile),
         Kind(name="projects", singular="project", suffix=".yaml", model=ProjectFile),
         Kind(name="channels", singular="channel", suffix=".yaml", model=ChannelFile),
+        Kind(name="workers", singular="worker", suffix=".yaml", model=WorkerFile),
         Kind(
             name="mcp", singular="mcp_server", suffix=".yaml", model=McpServer, noun="MCP server", nouns="MCP servers"
         ),
@@ -143,8 +145,8 @@ class Definition:
         match self.value:
             case Config(default_route=str() as route):
                 yield ("default_route",), KINDS["routes"].path(route)
-            case Persona(route=str() as route):
-                yield ("route",), _route(route)
+            case Persona() as persona:
+                yield from _persona_references(persona)
             case HookFile(prompt=PromptCall(route=str() as route)):
                 yield ("prompt", "route"), _route(route)
             case HookFile(mcp_tool=ToolCall(server=server)):
@@ -155,6 +157,13 @@ class Definition:
             case ScheduleFile() | ProjectFile() | ConnectorFile() as named:
                 for keys, kind, id in named.references():
                     yield keys, KINDS[kind].path(id)
+
+
+def _persona_references(persona: Persona) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if persona.route is not None:
+        yield ("route",), _route(persona.route)
+    if persona.worker is not None and persona.worker.id is not None:
+        yield ("worker",), KINDS["workers"].path(persona.worker.id)
 
 
 def playbook_references(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -68,6 +68,7 @@ class Input:
     project: str | None = None  # the project of the task that it is for
     debug: Literal["off", "redacted", "full"] | None = None  # the level of debug capture, instead of the session's
     traceparent: str | None = None  # the caller's span (W3C Trace Context)
+    worker: str | None = None  # the worker of a phase, instead of the session's
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
@@ -128,6 +129,7 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
         project=given.project or project_of(state, session),
         reply_targets=reply_targets,
         debug=given.debug,
+        worker=given.worker or session.worker,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -180,6 +182,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         skills=tuple(settings.get("skills", ())),
         reply_targets=tuple(settings.get("reply_targets", ())),
         debug=settings.get("debug"),
+        worker=settings.get("worker"),
         retry_of=old["run_id"],
         key=key,
     )

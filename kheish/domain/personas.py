@@ -11,6 +11,7 @@ from kheish.config import Duration
 from kheish.domain.permissions.rules import Mode
 from kheish.domain.routes import Slug
 from kheish.domain.scopes import CapabilityScope, Glob
+from kheish.domain.workers.definition import Choice
 from kheish.ids import MOST
 
 #: the quotas of kheish.yaml (`agents`) that a persona may narrow
@@ -54,7 +55,7 @@ Carried = Annotated[str, Field(pattern=r"^(none|all|last:[1-9][0-9]{0,3})$")]
 
 class Persona(BaseModel):
     """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields after
-    `metadata` apply to spawned agents only, except for the quotas among its limits."""
+    `worker` apply to spawned agents only, except for the quotas among its limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,6 +66,9 @@ class Persona(BaseModel):
         default="propose", description="write: sessions with this persona may change its memory without a user."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Free-form data; stored, not interpreted.")
+    worker: Choice | None = Field(
+        default=None, description="The worker of sessions that are created with it: `big`, or `{labels: [gpu]}`."
+    )
     description: str | None = Field(default=None, description="The tasks that the agent is for.")
     tools: list[Glob] | None = Field(default=None, description="The only tools of the agent; null: its parent's.")
     disallowed_tools: list[Glob] = Field(default_factory=list, description="Tools that the agent lacks.")

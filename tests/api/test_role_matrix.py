@@ -33,6 +33,7 @@ LOOK = (
     "list_mcp get_mcp_server mcp_server_history get_trusted_server "
     "list_hooks get_hook hook_history hook_invocations get_trusted_hook "
     "list_connectors get_connector connector_history connector_receipts "
+    "list_workers get_worker worker_history "
     "list_outputs get_output output_history get_trusted_output list_deliveries get_delivery "
     "list_channels get_channel channel_history list_channel_members list_channel_messages get_channel_message "
     "list_channel_threads get_channel_thread list_channel_turns list_channel_proposals get_channel_proposal "
@@ -45,7 +46,7 @@ LOOK = (
 CHECK = (
     "check_permission validate_route validate_persona validate_skill validate_playbook validate_schedule "
     "validate_channel validate_project validate_mcp_server validate_hook validate_output validate_source "
-    "validate_connector"
+    "validate_connector validate_worker"
 )
 WORK = (
     "compact_session "
@@ -74,7 +75,7 @@ ADMIN = (
     "restore_instructions "
     "put_hook delete_hook test_hook test_route put_output delete_output test_output enable_output "
     "put_source delete_source rotate_source_token revoke_source_token "
-    "put_connector delete_connector test_connector "
+    "put_connector delete_connector test_connector put_worker delete_worker "
     "add_account get_login refresh_account remove_account "
     "put_memory delete_memory accept_memory revoke_memory promote_memory decide_proposal"  # operators need a person
 )

@@ -21,6 +21,7 @@ NO_FILES = frozenset(
 #: module and function, with what it reaches: none of it is a path of a workspace that is opened
 ALLOWED = {
     "runtime/agents/worktrees.py": "names in the daemon's own folder of worktrees, in which git works as a job",
+    "runtime/workers/depot.py": "names in a depot, the daemon's own; git reads the workspace, and writes to none here",
     "runtime/places.py": "which kind of name a folder of a command is, for its verdict; nothing is opened",
     "runtime/project/folders.py": "which folder above a workspace has a repository, and whose; nothing is opened",
     "runtime/skills/copies.py": "copies in the daemon's own folder; what is copied is opened through the door",
@@ -43,6 +44,7 @@ ALLOWED = {
     "runtime/workers/ssh.py": "where ssh is installed",
     "runtime/workers/far/stdio.py": "the descriptors of standard input and output",
     "runtime/mcp/servers.py": "connections to MCP servers",
+    "runtime/mcp/errors.py": "logs of MCP servers in the state root",
     "runtime/mcp/memory.py": "what the daemon knows about MCP servers, in the state root",
     "runtime/mcp/opening.py": "working folders of MCP servers, which are the daemon's own",
     "runtime/mcp/processes.py": "whether the folder of a server's process, and those of its sandbox, exist",

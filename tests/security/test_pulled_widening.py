@@ -63,7 +63,13 @@ OUTPUTS: list[tuple[dict[str, Any], str]] = [
     ({"order": "strict", "on_unknown": "hold", "retry": {"give_up": "1h"}}, ""), ({"disabled": True}, ""),
     ({"url": "https://y.example/in", "disabled": True}, ""),
 ]  # fmt: skip
-BASES = {"routes": ROUTE, "personas": PERSONA, "outputs": OUTPUT}
+WORKER: dict[str, Any] = {"carrier": "ssh", "address": "me@desk", "labels": ["gpu"], "resources": {"jobs": 2}}
+WORKERS: list[tuple[dict[str, Any], str]] = [
+    ({"address": "me@evil"}, "address"), ({"carrier": "ray", "address": "auto", "resources": None}, "carrier"),
+    ({"labels": ["gpu", "big"]}, "labels"), ({"sandbox": "off"}, "sandbox"), ({"workspace": "path"}, "workspace"),
+    ({"resources": {"jobs": 8}, "title": "x"}, ""), ({"address": "me@evil", "disabled": True}, ""),
+]  # fmt: skip
+BASES = {"routes": ROUTE, "personas": PERSONA, "outputs": OUTPUT, "workers": WORKER}
 
 
 def definition(kind: str, data: dict[str, Any], id: str = "x") -> Definition:
@@ -78,6 +84,7 @@ def definition(kind: str, data: dict[str, Any], id: str = "x") -> Definition:
         *(("routes", *one) for one in ROUTES),
         *(("personas", *one) for one in PERSONAS),
         *(("outputs", *one) for one in OUTPUTS),
+        *(("workers", *one) for one in WORKERS),
     ],
 )
 def test_each_field_that_widens_is_told(kind: str, change: dict[str, Any], told: str) -> None:

@@ -13,6 +13,7 @@ from kheish.config import Duration
 from kheish.domain.permissions.rules import Mode
 from kheish.domain.personas import Carried
 from kheish.domain.scopes import CapabilityScope, CredentialScope, Glob
+from kheish.domain.workers.definition import Choice
 
 
 class Tools(Body):
@@ -69,6 +70,8 @@ class SpawnAgent(Body):
     """`worktree`: a git worktree of its own."""
     finish: Literal["keep", "commit", "discard"] = "commit"
     """The treatment of its worktree when it has settled."""
+    worker: Choice | None = None
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`; without it, its parent's."""
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Its folder, in its parent's workspace."""
     retention: Literal["retain", "close_on_settle"] = "retain"
@@ -150,6 +153,8 @@ class Explained(Answer):
     route: str | None
     workspace: str
     isolation: str
+    worker: str | None = None
+    """The worker that its tools run on; null: the daemon's machine."""
     persona: str | None
     skills: list[str] | None
     """The only skills that it sees; null: all."""

@@ -180,6 +180,7 @@ class Agents:
             request_id=key.request.key if key is not None else None,
             key=key,
             allow_bypass=self._services.allow_bypass,
+            worker=body.worker,
         )
         return spawning.Request(spawn=wanted, cwd=body.cwd, context=body.context)
 
@@ -228,6 +229,7 @@ def _explained(state: State, child: spawn.Child) -> Doc:
         "route": settings["route"],
         "workspace": settings["workspace"],
         "isolation": child.isolation,
+        "worker": settings["worker"],
         "persona": persona["persona_id"] if persona else None,
         "skills": persona.get("skills") if persona else None,
         "budget": settings["budget"],

@@ -10,9 +10,11 @@ from kheish.auth.tokens import Principal
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain import personas
 from kheish.domain.events import Draft
+from kheish.domain.personas import Persona
 from kheish.domain.schedules.definition import NewSession
 from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
+from kheish.domain.workers import placement
 from kheish.state.state import State
 from kheish.store.files import blob_id
 
@@ -30,17 +32,21 @@ async def open_session(
 ) -> tuple[Draft | None, Session]:
     """Return a session that is pinned, and the entry that creates a missing one. `caller` has the right to choose the
     workspace. Raises NotFound, WorkspaceNotAllowed, Forbidden."""
-    settings = new.model_dump(mode="json", exclude_none=True, exclude={"workspace", "persona"})
+    existing = state.find(Session, session_id)
+    if existing is not None:
+        return None, existing
+    settings = new.model_dump(mode="json", exclude_none=True, exclude={"workspace", "persona", "worker"})
     settings = {name: value for name, value in settings.items() if value not in ({}, [])}
     settings |= {"labels": {**labels, **new.labels}}
     if new.title is None and title is not None:
         settings["title"] = title
+    named: Persona | None = None
     if new.persona is not None:
         one = state.definitions.get("personas", new.persona)
         settings["persona"] = personas.snapshot(new.persona, one.value, one.digest, ids.now(), blob=blob_id(one.raw))
-    existing = state.find(Session, session_id)
-    if existing is not None:
-        return None, existing
+        named = one.value
+    if (worker := placement.placed(state, new.worker, named.worker if named is not None else None)) is not None:
+        settings["worker"] = worker
     if new.workspace is None:
         workspace = await workspaces.default(session_id)
     else:

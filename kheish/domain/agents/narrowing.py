@@ -38,6 +38,7 @@ class Rights:
     tokens: int | None = None
     cost_usd: float | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
+    worker: str | None = None
 
 
 def _denied_by_skills(state: State, run: Run) -> Iterator[dict[str, Any]]:
@@ -64,6 +65,7 @@ def rights(state: State, agent: Agent, run: Run | None) -> Rights:
             tokens=budget.get("tokens"),
             cost_usd=budget.get("cost_usd"),
             quotas=_quotas(settings, settings["persona"]),
+            worker=session.worker,
         )
     frozen_ = run.settings
     return Rights(
@@ -78,6 +80,7 @@ def rights(state: State, agent: Agent, run: Run | None) -> Rights:
         tokens=_least(frozen_.limits.tokens, budget.get("tokens")),
         cost_usd=_least(frozen_.limits.cost_usd, budget.get("cost_usd")),
         quotas=_quotas(settings, frozen_.persona),
+        worker=frozen_.worker or session.worker,
     )
 
 

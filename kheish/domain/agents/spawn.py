@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, intake, keys, personas, routes
+from kheish.domain import events, intake, keys, personas, routes, traces
 from kheish.domain.agents import fleet, narrowing
 from kheish.domain.agents.agent import Agent
 from kheish.domain.agents.narrowing import Rights
@@ -19,6 +19,8 @@ from kheish.domain.intake import Input
 from kheish.domain.keys import Key
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import SETTINGS, Session
+from kheish.domain.workers import placement
+from kheish.domain.workers.definition import WorkerChoice
 from kheish.errors import AgentExists, AgentStateConflict, Fault, RunStateConflict, ScopeTooWide, SpawnQuota
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Spawn:
     key: Key | None = None
     allow_bypass: bool = False
     skills: tuple[str, ...] = ()  # those that its run begins with
+    worker: WorkerChoice | None = None
 
 
 @frozen
@@ -99,6 +102,7 @@ def plan(state: State, parent: Agent, run: Run | None, wanted: Spawn) -> Child:
         "capability_scope": wanted.capability_scope,
         "credential_scope": wanted.credential_scope,
         "project": _project(state, parent, run),
+        "worker": placement.placed(state, wanted.worker, file and file.worker, inherited=rights.worker),
         "inherited": narrowing.handed_down(rights, *_tool_scopes(wanted, file)),
     }
     return Child(
@@ -263,7 +267,8 @@ def drafts(
     )
     given = Input(session_id=child.session_id, items=wanted.items, actor=f"agent:{parent.agent_id}", source="agent",
                   route=settings["route"], generation=wanted.generation, skills=wanted.skills,
-                  unattended=child.run.settings.unattended if child.run is not None else "ask")  # fmt: skip
+                  unattended=child.run.settings.unattended if child.run is not None else "ask",
+                  traceparent=traces.of_run(child.run.run_id) if child.run is not None else None)  # fmt: skip
     run_id, submitted = intake.draft(state, session, given)
     created = opening or events.SessionCreated(path=path, agent_id=child.agent_id, settings=settings)
     made = {name: value for name, value in settings.items() if value != SETTINGS[name] or name == "permission_mode"}
@@ -278,6 +283,7 @@ def drafts(
         submitted.on(child.session_id, run_id, by=by),
         spawned.on(parent.session_id, spawned_by, by=by),
     ]
+    placement.count(state, settings["worker"])
     whole = fleet.of(state)
     whole.add(child.agent_id, child.session_id, parent.session_id, parent.root)
     whole.note_spawn(now)

@@ -51,6 +51,7 @@ class PhasePlan:
     retries: int = 0
     on_failure: Literal["fail", "continue"] = "fail"
     timeout: float | None = None
+    worker: dict[str, Any] | None = None  # a choice: `id` or `labels`
 
 
 @frozen

@@ -174,6 +174,7 @@ class RunSettings:
     project: str | None = None  # the project that its cost counts for
     reply_targets: tuple[dict[str, Any], ...] = ()  # the targets of its outputs
     debug: Literal["off", "redacted", "full"] | None = None  # the level of debug capture; None: as its session has it
+    worker: str | None = None  # the worker that its tools run on; None: here
 
 
 @frozen

@@ -16,6 +16,7 @@ from kheish.domain.flows.flow import Flow, Part
 from kheish.domain.flows.start import SHARED, credential_scope
 from kheish.domain.flows.status import ENDED, FINAL, FlowStatus, PhaseStatus
 from kheish.domain.scopes import ATTACH
+from kheish.domain.workers import placement
 from kheish.errors import FlowStateConflict, InsufficientStorage, KheishError, StoreFailed
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _start(state: State, flow: Flow, plan: PhasePlan | None) -> bool:
     """Submit the run of a phase (or the single run of `drive: agent`), in one group with the event that records it."""
     attempt = flow.attempts.get(plan.phase_id, 0) + 1 if plan else 1
     try:
-        given = _input(flow, plan, attempt)
+        given = _input(state, flow, plan, attempt)
         intake.submit(state, given, by="daemon", beside=list(_said(flow, plan, attempt)))
     except (StoreFailed, InsufficientStorage):
         raise
@@ -178,7 +179,7 @@ def _fail_start(state: State, flow: Flow, plan: PhasePlan | None, why: str) -> N
         _append(state, flow, *_skipped(flow), sealed)
 
 
-def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
+def _input(state: State, flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
     role = flow.plan.roles.get(plan.role or "") if plan else None
     earlier = [_run_failure(part) for part in flow_status.parts(flow, plan.phase_id)] if plan else []
     budget = {name: value for name, value in (flow.plan.budget or {}).items() if name not in SHARED}
@@ -202,6 +203,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         persona=role.persona if role else None,
         checks_ask=flow.plan.checks_ask,
         unattended=flow.unattended,
+        worker=placement.placed(state, plan.worker) if plan else None,
     )
 
 

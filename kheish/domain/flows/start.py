@@ -26,6 +26,7 @@ from kheish.domain.outputs import targets
 from kheish.domain.playbooks.manifest import EvidenceItem, Phase, Playbook, Requirement, Role, ToolPolicy
 from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
+from kheish.domain.workers import placement
 from kheish.errors import Fault, InsufficientStorage, Invalid, RouteNotReady
 from kheish.store.files import blob_id
 
@@ -80,6 +81,7 @@ def start(state: State, given: Start, *, beside: Sequence[Draft] = ()) -> Flow |
         raise InsufficientStorage(state.low_space)
     faults = [
         *_persona_faults(state, given.source.manifest),
+        *_worker_faults(state, given.source.manifest),
         *targets.faults(state.definitions, given.reply_targets, state.slots),
     ]
     if faults:
@@ -183,6 +185,7 @@ def _phase(phase: Phase, fill: Any) -> PhasePlan:
         retries=phase.retries,
         on_failure=phase.on_failure,
         timeout=ids.duration(phase.timeout) if isinstance(phase.timeout, str) else phase.timeout,
+        worker=phase.worker.model_dump(exclude_none=True) if phase.worker is not None else None,
     )
 
 
@@ -240,6 +243,14 @@ def _persona_faults(state: State, manifest: Playbook) -> list[Fault]:
         for name, role in manifest.roles.items()
         if role.persona is not None and role.persona not in known
     ]
+
+
+def _worker_faults(state: State, manifest: Playbook) -> Iterator[Fault]:
+    for number, phase in enumerate(manifest.phases):
+        try:
+            placement.placed(state, phase.worker)
+        except Invalid as error:
+            yield from (Fault(f"/phases/{number}{one.path}", one.message) for one in error.errors)
 
 
 def credential_scope(playbook_id: str, version: str, plan: Plan) -> scopes.Scopes:

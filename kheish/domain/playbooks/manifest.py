@@ -15,6 +15,7 @@ from kheish.domain.events.flows import EvidenceKind
 from kheish.domain.routes import Generation, Slug
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
+from kheish.domain.workers.definition import Choice
 from kheish.ids import MOST
 
 EVIDENCE_KINDS: tuple[str, ...] = get_args(EvidenceKind)
@@ -206,6 +207,8 @@ class Phase(_Part):
     """Whether the Flow fails with the phase."""
     timeout: Duration | None = None
     """The time limit of one attempt, such as `30m`."""
+    worker: Choice | None = None
+    """The worker that the tools of the phase run on: `big`, or `{labels: [gpu]}`; without it, the session's."""
 
 
 class Runtime(_Part):

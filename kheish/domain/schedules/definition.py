@@ -17,6 +17,7 @@ from kheish.domain.schedules import timing
 from kheish.domain.schedules.timing import Cadence
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
+from kheish.domain.workers.definition import Choice
 from kheish.ids import MOST
 from kheish.settings import ReplyTarget
 from kheish.store.edits.problems import Finding, Rejected
@@ -91,6 +92,8 @@ class NewSession(_Part):
     """Rules of the session, in addition to those of permissions.yaml."""
     persona: Slug | None = None
     """A persona; the session keeps a snapshot of it."""
+    worker: Choice | None = None
+    """The worker that its tools run on: `big`, or `{labels: [gpu]}`; without it, the persona's, else none."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Data of your own."""
     budget: ScheduleBudget | None = None

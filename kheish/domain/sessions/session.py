@@ -13,6 +13,7 @@ from kheish.domain.debug import Level
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.domain.shown import View
+from kheish.domain.workers import placement
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle
 from kheish.state.noun import Noun, always
 
@@ -328,6 +329,7 @@ def made(state: State, session_id: str, settings: Mapping[str, Any], *, workspac
     Raises SessionConflict for the id of a session that was deleted meanwhile.
     """
     check_undeleted(state, session_id)
+    placement.count(state, settings.get("worker"))
     created = events.SessionCreated(
         path=state.place_session(session_id),
         agent_id=ids.new("agent"),

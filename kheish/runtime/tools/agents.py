@@ -23,6 +23,7 @@ from kheish.domain.personas import Carried
 from kheish.domain.runs import Run
 from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
+from kheish.domain.workers.definition import Choice
 from kheish.errors import KheishError
 from kheish.ids import MOST
 from kheish.runtime.agents import closing, reporting, spawning
@@ -49,6 +50,7 @@ class SpawnAgent(Arguments):
     isolation: Literal["shared", "worktree"] | None = Field(
         None, description="worktree: it works in a git worktree of its own, on a branch of its own."
     )
+    worker: Choice | None = Field(None, description="The machine that it works on: {id} or {labels}; left out: yours.")
     cwd: str | None = Field(None, description="The folder that it works in, in your workspace.")
     timeout: Duration | None = Field(None, description="Its work is stopped after this time: 15m.")
     detached: bool = Field(False, description="Whether it continues if your run is cancelled.")
@@ -131,6 +133,7 @@ async def _spawn(arguments: SpawnAgent, context: Context, trees: Worktrees | Non
         request_id=context.key,
         key=key,
         allow_bypass=allow_bypass,
+        worker=arguments.worker,
     )
     asked = spawning.Request(spawn=wanted, cwd=arguments.cwd, context=arguments.context)
     try:

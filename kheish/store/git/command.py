@@ -11,7 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,14 +83,17 @@ def run(
     asks: bool = False,
     more: Mapping[str, str] | None = None,
     confine: Callable[[Sequence[str | Path]], Sequence[str | Path]] = list,
+    given: bytes | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git in a folder and return its output. `asks` allows prompts at the terminal. `more` adds variables to
-    `environment()`. `confine` turns a command line into the one to run. Raises OSError, TimeoutExpired."""
+    `environment()`. `confine` turns a command line into the one to run. `given` is its standard input. Raises OSError,
+    TimeoutExpired."""
+    source: Any = {"stdin": None if asks else subprocess.DEVNULL} if given is None else {"input": given}
     return subprocess.run(  # nosec B607  # git is the user's own
         confine(["git", *words]),
         cwd=folder,
         env={**environment(), **({"GIT_TERMINAL_PROMPT": "1"} if asks else {}), **(more or {})},
-        stdin=None if asks else subprocess.DEVNULL,
+        **source,
         capture_output=True,
         timeout=timeout,
         check=False,
