@@ -12,7 +12,7 @@ def describe(run: Run, worker: str | None) -> str:
     day = (run.started_at or run.submitted_at)[:10]
     place = "" if worker is None else f" on the worker {worker}"
     platform = f"\nPlatform: {_platform()}" if worker is None else ""
-    return f"Workspace: {run.settings.workspace}{place}\nDate: {day} (UTC){platform}"
+    return f"Workspace: {run.workspace}{place}\nDate: {day} (UTC){platform}"
 
 
 @lru_cache(maxsize=1)

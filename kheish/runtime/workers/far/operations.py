@@ -21,6 +21,7 @@ from kheish.runtime.project import instructions
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
+from kheish.runtime.workers.far import workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -38,6 +39,7 @@ class Place:
     root: Path
     jobs: Jobs
     confines: bool
+    home: str
 
     @property
     def hidden(self) -> Hidden:
@@ -196,6 +198,7 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]] = {
     "tool": _tool,
+    "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,
