@@ -21,15 +21,13 @@ from pathlib import Path
 
 from kheish import ids
 from kheish.errors import Conflict, KheishError, NotFound
-from kheish.jobs import child, folder, following
+from kheish.jobs import child, folder, following, record
 from kheish.jobs.exits import Exit
-from kheish.jobs.output import Reader, written
+from kheish.jobs.output import Reader
 from kheish.jobs.values import JobEnd as JobEnd, JobSpec as JobSpec, JobState as JobState, Limits as Limits
 
 #: seconds between reads of the output: few after new output, more while there is none
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
-#: reads of the output in one step, so that a torrent of output does not occupy a thread
-_READS_PER_LOOK = 16
 #: seconds between checks of a job whose output is not followed: without and with notice of its runner's end
 _LOOK_EVERY, _LOOK_ANYWAY = 1.0, 60.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
@@ -84,13 +82,13 @@ class Jobs:
         spec = await asyncio.to_thread(folder.read, str(path), folder.SPEC)
         if spec is None:
             raise NotFound(f"There is no job {job_id!r}.")
-        reader = Reader(str(path), _limit(spec))
+        reader = Reader(str(path), record.limit(spec))
         reader.position = start
         pause = _FIRST_PAUSE
         async with self._runner(job_id) as runner:
             while True:
                 runner_ended = runner.happened.is_set()
-                state, parts = await asyncio.to_thread(_look, str(path), reader)
+                state, parts = await asyncio.to_thread(record.look, str(path), reader)
                 for offset, data in parts:
                     await on_output(offset, data)
                 if parts:
@@ -98,7 +96,7 @@ class Jobs:
                 elif state is JobState.UNCLAIMED and runner_ended:
                     raise KheishError(f"The runner of job {job_id!r} ended before it started the command.")
                 elif state not in (JobState.UNCLAIMED, JobState.RUNNING):
-                    return await asyncio.to_thread(_end, str(path), state, _limit(spec))
+                    return await asyncio.to_thread(record.end, str(path), state, record.limit(spec))
                 else:
                     await runner.within(pause)
                     pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
@@ -112,11 +110,11 @@ class Jobs:
         async with self._runner(job_id) as runner:
             while True:
                 runner_ended = runner.happened.is_set()
-                state = await asyncio.to_thread(_state, path)
+                state = await asyncio.to_thread(record.state, path)
                 if state is JobState.UNCLAIMED and runner_ended:
                     raise KheishError(f"The runner of job {job_id!r} ended before it started the command.")
                 if state not in (JobState.UNCLAIMED, JobState.RUNNING):
-                    return await asyncio.to_thread(_end, path, state, _limit(spec))
+                    return await asyncio.to_thread(record.end, path, state, record.limit(spec))
                 is_quiet = runner.is_told and state is JobState.RUNNING
                 await runner.within(_LOOK_ANYWAY if is_quiet else _LOOK_EVERY)
 
@@ -126,7 +124,7 @@ class Jobs:
         `start` counts from the first byte written; None means as late as `most` allows. If the bytes at `start` were
         cut, the result begins after the gap. Raises NotFound.
         """
-        return await asyncio.to_thread(_output, str(self._folder(job_id)), job_id, start, most)
+        return await asyncio.to_thread(record.output, str(self._folder(job_id)), job_id, start, most)
 
     async def look(self, job_id: str) -> JobState:
         """Return `state`, read in a thread."""
@@ -138,7 +136,7 @@ class Jobs:
 
     def state(self, job_id: str) -> JobState:
         """Return the present state of the job."""
-        return _state(str(self._folder(job_id)))
+        return record.state(str(self._folder(job_id)))
 
     async def stop(self, job_id: str, grace: float = 5.0) -> None:
         """End the job and all its processes: TERM, then KILL after `grace` seconds. Returns once it has ended.
@@ -152,7 +150,7 @@ class Jobs:
         await asyncio.to_thread(_signal_runner, path, signal.SIGTERM)
         patience = time.monotonic() + grace + child.GIVE_UP + 1.0
         async with self._runner(job_id) as runner:
-            while await asyncio.to_thread(_state, path) is JobState.RUNNING:
+            while await asyncio.to_thread(record.state, path) is JobState.RUNNING:
                 if time.monotonic() > patience:
                     # The runner does not react; its command dies with it.
                     await asyncio.to_thread(_signal_runner, path, signal.SIGKILL)
@@ -165,7 +163,7 @@ class Jobs:
         """
         path = str(self._folder(job_id))
         try:
-            return folder.take_claim(path, {"by": "daemon"}) or _state(path) is JobState.WITHDRAWN
+            return folder.take_claim(path, {"by": "daemon"}) or record.state(path) is JobState.WITHDRAWN
         except FileNotFoundError:
             raise NotFound(f"There is no job {job_id!r}.") from None
 
@@ -181,13 +179,6 @@ class Jobs:
         """Return the job's `JobSpec.owner`; empty if it is unset, or if the job is missing."""
         spec = folder.read(str(self._folder(job_id)), folder.SPEC)
         return str((spec or {}).get("owner") or "")
-
-    def tidy(self) -> None:
-        """Delete folders of jobs that a killed daemon was creating or removing. No other process may create or remove
-        jobs meanwhile."""
-        for pattern in (".new-*", ".removed-*"):
-            for path in self.root.glob(pattern):
-                shutil.rmtree(path)
 
     def remove(self, job_id: str) -> None:
         """Delete the folder of a job that does not run; nothing if it is missing. Raises Conflict."""
@@ -234,35 +225,12 @@ class Jobs:
             other.close()
 
 
-def _look(path: str, reader: Reader) -> tuple[JobState, list[tuple[int, bytes]]]:
-    """Return the state, and the output since the last call. An end is reported only once no more output follows."""
-    state = _state(path)
-    parts: list[tuple[int, bytes]] = []
-    for _ in range(_READS_PER_LOOK):
-        _, data = reader.read()
-        if not data:
-            break
-        parts.append((reader.position - len(data), data))
-    return state, parts
-
-
-def _output(path: str, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
-    spec = folder.read(path, folder.SPEC)
-    if spec is None:
-        raise NotFound(f"There is no job {job_id!r}.")
-    total = written(path, _limit(spec))
-    reader = Reader(path, _limit(spec))
-    reader.position = max(0, total - most) if start is None else start
-    begin, content = reader.position, bytearray()
-    while len(content) < most:
-        skipped, data = reader.read()
-        if skipped and content:
-            break
-        begin += skipped
-        if not data:
-            break
-        content += data
-    return begin, bytes(content[:most]), max(total, begin + len(content))
+def tidy(root: Path) -> None:
+    """Delete folders of jobs that a killed daemon was creating or removing. No other process may create or remove
+    jobs meanwhile."""
+    for pattern in (".new-*", ".removed-*"):
+        for path in root.glob(pattern):
+            shutil.rmtree(path)
 
 
 def _create(path: Path, spec: JobSpec) -> None:
@@ -299,7 +267,7 @@ def run_now(root: Path, spec: JobSpec) -> JobEnd:
     path = root / "job"
     _create(path, spec)
     subprocess.run(_runner(path), cwd="/", stdin=subprocess.DEVNULL, timeout=spec.timeout * 2, check=False)
-    end = _end(str(path), _state(str(path)), spec.output_limit)
+    end = record.end(str(path), record.state(str(path)), spec.output_limit)
     if end is None:
         raise OSError("the runner recorded no end")
     return end
@@ -328,70 +296,9 @@ def _spawn(path: Path) -> int:
     return process.pid
 
 
-def _state(path: str) -> JobState:
-    claim = folder.read(path, folder.CLAIM)
-    if claim is None:
-        there = Path(path, folder.SPEC).exists()
-        return JobState.UNCLAIMED if there else JobState.MISSING
-    if claim.get("by") == "daemon":
-        return JobState.WITHDRAWN
-    # In this order: a runner that ends in between has written its end before.
-    lives = folder.lives(claim)
-    if folder.read(path, folder.END):  # a damaged one has no reason
-        return JobState.ENDED
-    return JobState.RUNNING if lives else JobState.GONE
-
-
-def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
-    if state is JobState.MISSING:
-        raise NotFound("The job was removed while it was waited for.")
-    if state is JobState.WITHDRAWN:
-        return JobEnd(None, None, False, True, "", 0, False, 0.0)
-    record = folder.read(path, folder.END)
-    if not record:
-        return None
-    reader = Reader(path, limit)
-    pieces: list[str] = []
-    kept = bytearray()
-    cut = False
-    while True:
-        skipped, data = reader.read()
-        if skipped:
-            cut = True
-            pieces += kept.decode(errors="replace"), following.cut(skipped)
-            kept.clear()
-        if not data:
-            break
-        kept += data
-    pieces.append(kept.decode(errors="replace"))
-    if failure := record["output_failure"]:
-        pieces.append(f"\n[the rest of the output could not be kept: {failure}]\n")
-    return JobEnd(
-        exit_status=_whole(record["exit_status"]),
-        signal=_whole(record["signal"]),
-        timed_out=bool(record["timed_out"]),
-        stopped=bool(record["stopped"]),
-        output="".join(pieces),
-        output_bytes=_whole(record["output_bytes"]) or 0,
-        truncated=cut or bool(failure),
-        duration=float(str(record["duration"])),
-        exceeded=None if record.get("exceeded") is None else str(record["exceeded"]),
-        ended=_whole(record.get("ended")) or 0,
-        left=_whole(record.get("left")) or 0,
-    )
-
-
 def _signal_runner(path: str, number: int) -> None:
     claim = folder.read(path, folder.CLAIM) or {}
     pid = claim.get("pid")
     if isinstance(pid, int) and folder.lives(claim):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _limit(spec: dict[str, object]) -> int:
-    return _whole(spec.get("output_limit")) or JobSpec.output_limit
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) else None

@@ -1,4 +1,4 @@
-"""Where the paths of a call lead, on the machine that has its workspace."""
+"""The targets of a call's paths, on the machine that has its workspace."""
 
 from __future__ import annotations
 

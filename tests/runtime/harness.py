@@ -123,7 +123,7 @@ class Live(Played):
 
     async def close(self) -> None:
         await self.worker.drain(5.0)
-        self.agent.jobs.close()
+        self.agent.here.close()
         self.index.close()
 
 

@@ -17,6 +17,7 @@ from kheish.domain import events, runs
 from kheish.domain.events import Entry
 from kheish.domain.tasks import task as tasks
 from kheish.errors import KheishError
+from kheish.jobs import runner
 from kheish.jobs.commands import Commands
 from kheish.jobs.runner import Jobs, JobState
 from kheish.runtime.workers.pool import Workers
@@ -48,7 +49,7 @@ class Clearing(Reactor):
 
     def _look(self) -> list[str]:
         """Remove what nothing runs in; returns the jobs of ended runs that run still."""
-        self._here.tidy()
+        runner.tidy(self._here.root)
         left: list[str] = []
         for job in self._here.list():
             if self._is_needed(job, self._here.owner(job)):

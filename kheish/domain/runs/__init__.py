@@ -51,6 +51,8 @@ FOLDED = (
     events.RunCancelRequested,
     events.RunInterruptRequested,
     events.RunModeChanged,
+    events.RunWorkerLost,
+    events.RunWorkerFound,
     events.RunJoinedProject,
     events.ModelRequested,
     events.ModelResponded,

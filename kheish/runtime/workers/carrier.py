@@ -1,4 +1,4 @@
-"""Carriers: ways to a worker. A carrier opens a stream of bytes to a `kheish worker` and knows nothing of frames."""
+"""Carriers: ways to a worker. A carrier opens a stream of bytes to a `kheish worker`; frames are not its business."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Stream(Protocol):
 
     @property
     def reader(self) -> Reader:
-        """What the worker sends."""
+        """The readable half."""
         ...
 
     @property
     def writer(self) -> Writer:
-        """What is sent to it."""
+        """The writable half."""
         ...
 
     def explain(self) -> str:
@@ -50,7 +50,7 @@ class Stream(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the stream. The jobs of the worker go on."""
+        """Close the stream. The jobs of the worker continue."""
         ...
 
 

@@ -136,7 +136,7 @@ class Connection:
         return self._link
 
     async def close(self) -> None:
-        """Close the connection. The worker's jobs go on."""
+        """Close the connection. The worker's jobs continue."""
         self._note(status="closed")
         self._ready.set()
         for call in tuple(self._later):

@@ -1,6 +1,6 @@
 """The jobs of workers, by the interface of local ones. The id of such a job names its worker: `job_….big`.
 
-So whoever has an id from the journal (a call that is recovered, a task, the cleaning) reaches the job where it is.
+So an id from the journal (of a call that is recovered, of a task) leads to the job where it is.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Workers:
         return {worker: link.health for worker, link in self._links.items()}
 
     async def renew(self, worker: str) -> None:
-        """Forget the connection, since the worker's definition has changed; its jobs go on."""
+        """Forget the connection, since the worker's definition has changed; its jobs continue."""
         link = self._links.pop(worker, None)
         if link is not None:
             await link.close()

@@ -26,7 +26,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """The way to a host that the user's ssh configuration knows. `config` replaces that file (`ssh -F`)."""
+    """The way to a host of the user's ssh configuration. `config` replaces that file (`ssh -F`)."""
 
     address: str
     config: Path | None = None

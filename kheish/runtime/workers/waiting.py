@@ -33,7 +33,7 @@ async def noted(state: State, session_id: str | None, run_id: str | None, link: 
 
 
 class _Note:
-    """What the journal says about one run's worker."""
+    """The notes in the journal about one run's worker."""
 
     def __init__(self, state: State, session_id: str, run_id: str, link: Connection) -> None:
         self._state, self._session_id, self._run_id, self._link = state, session_id, run_id, link

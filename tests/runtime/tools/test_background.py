@@ -100,7 +100,7 @@ async def test_a_rotated_output_says_where_it_begins(root: Path, jobs: Jobs) -> 
     end = await asyncio.wait_for(jobs.ended("job_1"), 20)
     assert end is not None and end.truncated
 
-    begin, data, total = jobs.output("job_1", None, 1000)
+    begin, data, total = await jobs.output("job_1", None, 1000)
     assert (total, begin, data[-5:]) == (end.output_bytes, total - 1000, b"5000\n")
-    begin, data, _ = jobs.output("job_1", 5000, 100)  # that was cut
+    begin, data, _ = await jobs.output("job_1", 5000, 100)  # that was cut
     assert begin > 5000 and len(data) == 100

@@ -31,7 +31,7 @@ Show = Callable[[int, bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the operations work on: the worker's own folder, the daemon's jobs in it, and whether commands are
+    """The subject of the operations: the worker's own folder, the daemon's jobs in it, and whether commands are
     confined."""
 
     root: Path

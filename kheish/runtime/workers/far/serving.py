@@ -1,6 +1,6 @@
 """Serving one daemon: frames come in, calls run side by side, and their ends go out. Jobs outlive it.
 
-`Far` knows no carrier: `stdio` feeds it from standard input, and an actor of a cluster from its methods.
+`Far` is independent of carriers: `stdio` feeds it from standard input, and an actor of a cluster from its methods.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Far:
                 raise WorkerProtocolError(f"A {type(frame).__name__.lower()} does not belong here.")
 
     async def close(self) -> None:
-        """Give up the open calls. Jobs go on."""
+        """Give up the open calls. Jobs continue."""
         calls = list(self._calls.values())
         for task in calls:
             task.cancel()
