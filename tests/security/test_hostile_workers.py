@@ -128,11 +128,18 @@ def test_hooks_filters_and_attributes_of_the_worker_run_nothing(attack: Attack, 
         (attack.there / f".git/hooks/{name}").write_text(program)
         (attack.there / f".git/hooks/{name}").chmod(0o755)
     (attack.there / ".gitattributes").write_text("* filter=x diff=x merge=x\n")
-    (attack.there / ".gitmodules").write_text('[submodule "x"]\n\tpath = x\n\turl = ext::touch\n\tupdate = !touch\n')
     (attack.there / "a").write_text("changed")
     done = attack.pull()
-    assert (not ran.exists() and sorted(done.written) == [".gitattributes", ".gitmodules", "a"]) or done.refused
-    assert not (attack.here / ".git").exists() and not ran.exists()
+    assert not ran.exists() and sorted(done.written) == [".gitattributes", "a"]
+    assert not (attack.here / ".git").exists()
+
+
+@pytest.mark.parametrize("setting", ["update = !touch /tmp/ran", "url = -u./x", "path = -x"])
+def test_modules_that_would_run_a_program_are_refused(attack: Attack, setting: str) -> None:
+    (attack.there / ".gitmodules").write_text(f'[submodule "x"]\n\t{setting}\n')
+    with pytest.raises(KheishError, match="gitmodules"):
+        attack.pull()
+    assert not (attack.here / ".gitmodules").exists()
 
 
 def test_a_result_that_unpacks_to_too_much_is_refused(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ NO_FILES = frozenset(
 #: module and function, with what it reaches: none of it is a path of a workspace that is opened
 ALLOWED = {
     "runtime/agents/worktrees.py": "names in the daemon's own folder of worktrees, in which git works as a job",
+    "runtime/workers/depot.py": "names in a depot, the daemon's own; git reads the workspace, and writes to none here",
     "runtime/places.py": "which kind of name a folder of a command is, for its verdict; nothing is opened",
     "runtime/project/folders.py": "which folder above a workspace has a repository, and whose; nothing is opened",
     "runtime/skills/copies.py": "copies in the daemon's own folder; what is copied is opened through the door",

@@ -1,8 +1,8 @@
 """A depot: a bare repository of Kheish's own beside a workspace, which carries the content between two machines.
 
 Both sides have one. A snapshot is a commit of the folder's files through an index of the depot. A pack of what the
-other side lacks crosses, and the files of a commit are written from there. The repository that the folder itself may be is
-never used, so that none of its hooks, filters, attributes and settings has any effect: the depot's own attributes
+other side lacks crosses, and the files of a commit are written from there. The repository that the folder itself may be
+is never used, so that none of its hooks, filters, attributes and settings has any effect: the depot's own attributes
 switch all conversion off, and its own configuration names no program.
 
 From the other side come a pack and the id of a tree, nothing else: the commit is made here. *Rejected:* `git push` over
