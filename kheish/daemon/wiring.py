@@ -236,6 +236,7 @@ def _auth(
 ) -> Auth:
     state, vault = store.state, Vault()
     state.scrub = redaction.scrubber({"token": local_token})
+    problems.scrub = lambda: state.scrub
     secrets = Secrets(
         state,
         vault,
