@@ -213,9 +213,7 @@ async def sections(
     if memory is not None and memory.text:
         parts.append(Section("Memory", memory.text))
     day = (run.started_at or run.submitted_at)[:10]
-    parts.append(
-        Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")
-    )
+    parts.append(Section("Environment", f"Workspace: {run.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}"))
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
         parts.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))

@@ -20,6 +20,7 @@ from kheish.runtime import binding, locating
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
+from kheish.runtime.workers.far import workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -37,6 +38,7 @@ class Place:
     root: Path
     jobs: Jobs
     confines: bool
+    home: str
 
     @property
     def hidden(self) -> Hidden:
@@ -184,6 +186,7 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]] = {
     "tool": _tool,
+    "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,
