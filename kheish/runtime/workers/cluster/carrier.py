@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kheish.errors import WorkerUnreachable
@@ -39,7 +40,7 @@ class Ray:
         return stream
 
 
-def ray(address: str, resources: dict[str, float], *, home: str, worker: str, record: str | None = None) -> Ray:
+def ray(address: str, resources: Mapping[str, float], *, home: str, worker: str, record: str | None = None) -> Ray:
     """Return the carrier of a worker. `home` names the state root, so that no other daemon has the same actor."""
     name = f"kheish-{home}-{worker}"
     token = os.environ.get("RAY_AUTH_TOKEN") or None
