@@ -12,8 +12,20 @@ from kheish.jobs import sandbox
 from kheish.runtime.tools.shell import SandboxSettings, is_confined
 from kheish.runtime.workers import pool
 from kheish.runtime.workers.carrier import Carrier
-from kheish.runtime.workers.carrying import Confine
+from kheish.runtime.workers.carrying import Carrying, Confine
+from kheish.runtime.workers.pool import Mode, Workers
 from kheish.runtime.workers.ssh import Ssh
+from kheish.state.state import State
+
+
+def make(state: State, depots: Path, settings: Callable[[], SandboxSettings]) -> tuple[Workers, Carrying]:
+    """Return the workers of a daemon, by their files in force, and what carries workspaces to them."""
+    workers = Workers(
+        lambda worker: carrier_of(state.definitions, worker),
+        pool.home_of(state.root),
+        lambda worker: sandbox_of(state.definitions, worker),
+    )
+    return workers, Carrying(state, workers, depots, confine(settings))
 
 
 def carrier_of(definitions: InForce, worker: str) -> Carrier:
@@ -27,6 +39,13 @@ def carrier_of(definitions: InForce, worker: str) -> Carrier:
     if file.carrier == "ssh":
         return Ssh(file.address)
     raise WorkerUnreachable(f"The carrier {file.carrier} of {found.path} is not installed: pip install 'kheish[ray]'.")
+
+
+def sandbox_of(definitions: InForce, worker: str) -> Mode:
+    """Return how a worker's file wants commands to be confined; one without a file runs none unconfined."""
+    found = definitions.by_kind["workers"].get(worker)
+    mode: Mode = "required" if found is None else found.value.sandbox
+    return mode
 
 
 def confine(settings: Callable[[], SandboxSettings]) -> Confine:

@@ -31,12 +31,11 @@ from kheish.authoring.sources import LATER
 from kheish.authoring.stacks.stacks import Stacks
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import dropped, loops, reactors, remembering, status
+from kheish.daemon import carriers, dropped, loops, reactors, remembering, status
 from kheish.daemon.assembly import debugging, stores
 from kheish.daemon.assembly.stores import Store
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
-from kheish.daemon.carriers import carrier_of, confine
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.ingress import setup as ingress
@@ -66,11 +65,8 @@ from kheish.runtime.skills.service import Skills
 from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
-from kheish.runtime.workers import pool
-from kheish.runtime.workers.carrying import Carrying
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
-from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.edits.watcher import Settled, Watcher
 from kheish.store.git import root_format, template
@@ -326,8 +322,7 @@ def _agent(
 
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    workers = Workers(lambda worker: carrier_of(state.definitions, worker), pool.home_of(root))
-    carrying = Carrying(state, workers, state_home() / "kheish" / "depots" / unique_name(root), confine(sandbox))
+    workers, carrying = carriers.make(state, state_home() / "kheish" / "depots" / unique_name(root), sandbox)
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
