@@ -332,8 +332,8 @@ def _agent(
         allow_bypass=allow_bypass,
         definitions=lambda: daemon().parts.editor,
     )
-    copies = Copies(state_home() / "kheish" / "skills" / unique_name(root))
-    skills = Skills(state, copies, lambda: shell.is_confined(sandbox()))
+    copies = state_home() / "kheish" / "skills" / unique_name(root)
+    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()))
     agent = Agent(
         state=state,
         skills=skills,
@@ -350,8 +350,7 @@ def _agent(
         worktrees=trees,
     )
     place = state_home() / "kheish" / "mcp" / unique_name(root)
-    given = (sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
-    mcp_servers.make(agent, problems, place, *given)
+    mcp_servers.make(agent, problems, place, sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
     observations.make(agent, assets.make(agent, problems))
     agent.hooks = Hooks(agent, environ)
     debugging.make(agent, environ, problems)
