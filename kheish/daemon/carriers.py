@@ -13,6 +13,7 @@ from kheish.runtime.tools.shell import SandboxSettings, is_confined
 from kheish.runtime.workers import pool
 from kheish.runtime.workers.carrier import Carrier
 from kheish.runtime.workers.carrying import Carrying, Confine
+from kheish.runtime.workers.cluster.carrier import ray
 from kheish.runtime.workers.pool import Mode, Workers
 from kheish.runtime.workers.ssh import Ssh
 from kheish.state.state import State
@@ -20,16 +21,17 @@ from kheish.state.state import State
 
 def make(state: State, depots: Path, settings: Callable[[], SandboxSettings]) -> tuple[Workers, Carrying]:
     """Return the workers of a daemon, by their files in force, and what carries workspaces to them."""
+    home = pool.home_of(state.root)
     workers = Workers(
-        lambda worker: carrier_of(state.definitions, worker),
-        pool.home_of(state.root),
+        lambda worker: carrier_of(state.root, home, state.definitions, worker),
+        home,
         lambda worker: sandbox_of(state.definitions, worker),
     )
     return workers, Carrying(state, workers, depots, confine(settings))
 
 
-def carrier_of(definitions: InForce, worker: str) -> Carrier:
-    """Return the carrier of a worker. Raises NotFound, WorkerUnreachable."""
+def carrier_of(root: Path, home: str, definitions: InForce, worker: str) -> Carrier:
+    """Return the carrier of a worker. `home` names the state root there. Raises NotFound, WorkerUnreachable."""
     found = definitions.by_kind["workers"].get(worker)
     if found is None:
         return pool.none(worker)
@@ -38,7 +40,8 @@ def carrier_of(definitions: InForce, worker: str) -> Carrier:
         raise WorkerUnreachable(f"The worker {worker!r} is disabled in {found.path}.")
     if file.carrier == "ssh":
         return Ssh(file.address)
-    raise WorkerUnreachable(f"The carrier {file.carrier} of {found.path} is not installed: pip install 'kheish[ray]'.")
+    record = str(root / ".kheish" / f"ray-{worker}.json")
+    return ray(file.address, file.resources, home=home, worker=worker, record=record)
 
 
 def sandbox_of(definitions: InForce, worker: str) -> Mode:
