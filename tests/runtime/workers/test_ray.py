@@ -25,7 +25,7 @@ from tests.support.ray_cluster import Cluster
 pytestmark = pytest.mark.skipif(not ray_cluster.IS_INSTALLED, reason=ray_cluster.WHY)
 
 DONE = {"text": "done"}
-PATIENCE = 120.0
+PATIENCE = 120.0  # seconds
 SECRET = "sk-of-the-daemon-alone-42"
 WAITS = "touch started; while [ ! -e go ]; do sleep 0.05; done; echo end"
 
@@ -108,6 +108,7 @@ async def test_a_cancelled_run_ends_the_tree_there(it: Live) -> None:
 @pytest.mark.campaign
 async def test_a_command_on_a_lost_node_is_asked_about(it: Live, cluster: Cluster) -> None:
     run_id = await started(it, f"echo x >> ran; {WAITS}")
+    it.patience = 400.0  # the cluster takes a while to declare a node dead
     cluster.kill_worker_node()
     cluster.start_worker_node()
     run = await it.rest(run_id)
