@@ -10,6 +10,10 @@ STATES ?= 600
 EXAMPLES ?= 40
 PROPERTIES ?= 1000
 
+# Where bytecode is not kept, each of the workers of `make test` compiles all modules of the tests, twice as long as it
+# takes to import them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table campaign windows bench wheel clean
 
 setup: $(VENV)/.ready

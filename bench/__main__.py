@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Roots], Report]] = {
     "latency": lambda _: latency.measure(),
     "runs": lambda _: runs.measure(),
     "runs-openai": lambda _: runs.measure_openai(),
+    "driver-processes": lambda _: runs.measure_driver_processes(),
     "appends": lambda _: appends.measure(),
     "startup": lambda _: startup.measure(),
     "edits": lambda _: edits.measure(),

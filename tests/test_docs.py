@@ -62,6 +62,7 @@ class Reader:
         person = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_PAGER": "cat", "EDITOR": "true"}
         self.env = {"PATH": path, "HOME": str(folder), "PYTHONPATH": str(TOP), "KHEISH_BIND": "127.0.0.1:0", **person}
         self.env |= {f"GIT_COMMITTER_{key}": person[f"GIT_AUTHOR_{key}"] for key in ("NAME", "EMAIL")}
+        self.env["KHEISH_COMMIT__EVERY"] = "500ms"  # each `sleep` waits for the commits
         self.daemon: subprocess.Popen[bytes] | forking.Forked | None = None
         if not self.is_forked:
             self.execute()

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import at_revision, search, views
-from kheish.api.http import media, paging
+from kheish.api.http import filtering, media, paging
 from kheish.api.http.bodies import Because, Body, Labels, Name, Reason, Targets
 from kheish.api.http.operation import bind, get, patch, post
 from kheish.api.http.paging import Param
@@ -134,11 +134,13 @@ class Sessions:
         """Create a session (201), or return the existing one with the same settings (200)."""
         body = await media.read(req, CreateSession)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
+        filtering.see_new(self._state, req.context.caller, session_id, body.project)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         async with using_or_new(self._state, session_id):
             settings = await checked(self._services, given, req.context.caller, session_id)
-            workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
             _bind_worker(self._state, session_id, settings)
+            named = settings.get("workspace")
+            workspace = Path(named) if named is not None else await self._home(session_id, req.context.caller)
             _bind_persona(self._state, session_id, settings)
             session, made = sessions.create(
                 self._state, session_id, settings, workspace=workspace, by=req.context.principal
@@ -148,13 +150,14 @@ class Sessions:
         resp.set_header("Location", f"/v1/sessions/{session.session_id}")
         media.send(resp, doc, status=201 if made else 200, n=session.n if made else None)
 
-    async def _home(self, session_id: str) -> Path:
-        """Return the workspace of a session that names none; an existing session keeps its own."""
+    async def _home(self, session_id: str, caller: Principal) -> Path:
+        """Return the workspace of a session that names none; an existing session keeps its own, and one by a limited
+        token gets a folder of its own."""
         session = self._state.find(Session, session_id)
         return (
             Path(session.settings["workspace"] or "")
             if session
-            else await self._services.workspaces.default(session_id)
+            else await self._services.workspaces.default(session_id, is_own=bool(caller.limits))
         )
 
     async def list_sessions(self, req: Request, resp: Response) -> None:
@@ -323,6 +326,7 @@ OPERATIONS = bind(
         good=(201, 200),
         problems=(409,),
         key=True,
+        tie="new",
     ),
     get(
         "/v1/sessions",

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = names.FOLDER
 _BATCH = 100  # entries of the ledger in a group
+_PASSES = 5  # readings of files that calls change meanwhile; the watcher reports later changes
 _READ_ME = "readme.md"
 _USER = Author(by="person", origin="person", via="edit")
 
@@ -105,11 +106,19 @@ class MemoryFiles:
         if not relevant:
             return
         await self._catalog.loaded.wait()
-        async with self._lock, self._catalog.changes() as changed:
-            relevant = sorted({*relevant, *await asyncio.to_thread(self._missing_beside, relevant)})
-            seen = await self._look(relevant)
+        async with self._lock:
+            for _ in range(_PASSES):
+                relevant = await self._take(relevant)
+                if not relevant:
+                    break
+
+    async def _take(self, relevant: Sequence[str]) -> list[str]:
+        """Adopt files as they are; return those that calls changed meanwhile, which must be read again."""
+        async with self._catalog.changes() as changed:
+            paths = sorted({*relevant, *await asyncio.to_thread(self._missing_beside, relevant)})
+            seen = await self._look(paths)
             known = await asyncio.to_thread(listing.origins, self._state, _digests(seen))
-            await self._adopt(seen, known, changed, is_start=False)
+            return sorted(await self._adopt(seen, known, changed, is_start=False))
 
     def _missing_beside(self, paths: Iterable[str]) -> list[str]:
         """Return the listed files beside some paths that are missing on disk: a move is a single edit. Blocks on
@@ -129,10 +138,11 @@ class MemoryFiles:
 
     async def _adopt(
         self, seen: Sequence[Seen], known: dict[str, Origin], changed: Set[str], *, is_start: bool
-    ) -> None:
+    ) -> Set[str]:
         """Record the edits of users, list the files, report problems, and commit what changed.
 
-        `changed` has the paths whose notes changed since these files were read.
+        `changed` has the paths whose notes changed since these files were read. They are returned: what was read of
+        them is outdated.
         """
         scrub = self._state.scrub
         raws = {one.path: Source(one.path, one.raw) for one in seen if one.note is not None and one.raw is not None}
@@ -140,13 +150,14 @@ class MemoryFiles:
         faults = {path: source for path, source in guarded.items() if source.fault is not None}
         seen = [_with_fault(one, faults[one.path]) if one.path in faults else one for one in seen]
         before = {one.path: self._catalog.get(one.path) for one in seen}
-        known |= await self._record(seen, known)
-        self._list(seen, known, changed)
+        known |= await self._record(seen, known, changed)
+        outdated = frozenset(changed)
+        self._list(seen, known, outdated)
         head = await self._blobs(FOLDER) if is_start else {}
         edits: dict[str, bytes | None] = {}
         for one in seen:
             is_new = _blob(one) != head.get(one.path) if is_start else _is_changed(one, before[one.path])
-            if (one.problems and one.note is None) or one.path in self._refused or not is_new:
+            if (one.problems and one.note is None) or one.path in self._refused or not is_new or one.path in outdated:
                 continue
             origin = known.get(one.note.digest) if one.note is not None else None
             if is_start and origin is not None and origin.origin == "agent" and origin.path == one.path:
@@ -158,20 +169,23 @@ class MemoryFiles:
             edits |= {path: None for path in head if path not in there and concerns(path)}
         if edits:
             self._commit(Committed(author=_USER, contents=edits, before={}))
+        return outdated.intersection(before)
 
-    async def _record(self, seen: Sequence[Seen], known: Mapping[str, Origin]) -> dict[str, Origin]:
-        """Append the ledger's entries of users' edits and removals; return the new origins by digest."""
+    async def _record(self, seen: Sequence[Seen], known: Mapping[str, Origin], changed: Set[str]) -> dict[str, Origin]:
+        """Append the ledger's entries of users' edits and removals; return the new origins by digest. A file that a
+        call changed meanwhile has neither."""
         unknown = [one for one in seen if one.note is not None and one.note.digest not in known]
         blobs = {one.path: blob_id(one.raw) for one in unknown if one.raw is not None}
         brought = set(await self._brought(blobs)) if blobs else set[str]()
         entries = [
             ledger.entry(_USER, one.path, one.note.digest, "written", before=_before(self._catalog, one.path))
             for one in unknown
-            if one.note is not None and one.path not in brought
+            if one.note is not None and one.path not in brought and one.path not in changed
         ]
         for one in seen:
             old = self._catalog.get(one.path)
-            if one.note is None and one.raw is None and not one.problems and old is not None:
+            is_gone = one.note is None and one.raw is None and not one.problems
+            if is_gone and old is not None and one.path not in changed:
                 entries.append(ledger.entry(_USER, one.path, old.digest, "removed", before=old.digest))
         made: dict[str, Origin] = {}
         rest = iter(entries)
@@ -182,7 +196,7 @@ class MemoryFiles:
     def _list(self, seen: Sequence[Seen], known: Mapping[str, Origin], changed: Set[str]) -> None:
         """Put valid files into the listing, and report the problems. An invalid file keeps its last valid note.
 
-        A note that changed since the file was read stays: a call wrote or marked the file, and the watcher looks again.
+        A note that changed since the file was read stays: a call wrote or marked the file, and it is read again.
         """
         places: dict[str, Place] = {}
         for one in seen:

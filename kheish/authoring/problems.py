@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import orjson
 
 from kheish import ids
+from kheish.auth import redaction
 from kheish.store.edits import problems as words
 from kheish.store.edits.problems import Problem, Severity
 from kheish.store.escaping import visible
@@ -35,10 +38,12 @@ class Problems:
     """The problems of two kinds: those of a file's content (`replace`, by path), and reported conditions (`add`,
     `clear`, by code).
 
-    They are used on the event loop only. The file is written in a thread, for many changes at once.
+    They are used on the event loop only. The file is written in a thread, for many changes at once. What both show is
+    scrubbed: a problem may quote what a program wrote.
     """
 
     def __init__(self, root: Path) -> None:
+        self.scrub: Callable[[], Callable[[bytes], bytes]] = lambda: redaction.NOTHING
         self._path = root / FILE
         self._files: dict[str, dict[_Key, Problem]] = {}
         self._reported: dict[_Key, Problem] = {}
@@ -89,7 +94,10 @@ class Problems:
 
         `since` remains while a problem persists.
         """
-        return [{**words.view(problem), "since": self._since[key]} for key, problem in self._sorted()]
+        found = [{**words.view(problem), "since": self._since[key]} for key, problem in self._sorted()]
+        raw = orjson.dumps(found)
+        clean = self.scrub()(raw)
+        return found if clean is raw else cast("Sequence[Mapping[str, Any]]", orjson.loads(clean))
 
     async def write(self) -> None:
         """Update PROBLEMS.md, and wait for it."""
@@ -147,7 +155,7 @@ class Problems:
 
     def _store(self, problems: Sequence[tuple[Problem, str]]) -> None:
         if text := _render(problems):
-            atomic_write(self._path, text.encode(), fsync=False)
+            atomic_write(self._path, redaction.scrub_file(text.encode(), self.scrub()), fsync=False)
         else:
             self._path.unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -75,10 +75,12 @@ class AsyncConnection:
                     if newest == str(event.n):
                         return
 
-    async def follow(self, stream: Stream, *, after: int | None) -> AsyncGenerator[Event, None]:
+    async def follow(
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones, without end.
 
-        Continues over cuts and daemon restarts, without a gap.
+        Continues over cuts and daemon restarts, without a gap. `opened()` is called when the daemon has answered.
         """
         place = Following(after)
         while True:
@@ -87,6 +89,7 @@ class AsyncConnection:
                 path = located(stream.path, {**stream.query, **place.query()})
                 async with self._transport.stream(path) as (newest, chunks):
                     place.opened(newest)
+                    opened()
                     async for chunk in chunks:
                         for event in place.feed(chunk):
                             yield event

@@ -32,6 +32,14 @@ class Account(TypedDict):
     """The end of its access token, which is renewed when it is used."""
 
 
+class AcpSettings(TypedDict):
+    """Editors, which work with the daemon by `kheish acp`."""
+
+    client_mcp: NotRequired[Literal["off", "ask"]]
+    """ask: the user is asked in the editor whether the MCP servers that it passes are added to this daemon; off:
+    they are refused."""
+
+
 class AddAccount(TypedDict):
     """A request to log in at an MCP server."""
 
@@ -1065,6 +1073,8 @@ class Concurrency(TypedDict):
     """Concurrent runs in the whole daemon."""
     per_route: NotRequired[int | None]
     """Concurrent runs on a route; null sets no separate limit."""
+    driver_processes: NotRequired[int]
+    """Processes that run model calls; 0 runs them in the daemon's process."""
 
 
 class Condition(TypedDict):
@@ -1111,16 +1121,18 @@ class Config(TypedDict):
     assets: NotRequired[AssetSettings]
     goals: NotRequired[GoalSettings]
     retention: NotRequired[Retention]
-    memory: NotRequired[Memory]
-    mcp: NotRequired[Mcp]
+    memory: NotRequired[MemorySettings]
+    mcp: NotRequired[McpSettings]
     announce: NotRequired[list[ReplyTarget]]
     """Outputs that get waiting approvals and questions, and failures of runs, unless the session or its project
     names others."""
     public_url: NotRequired[str | None]
     """The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, its own address."""
-    skills: NotRequired[Skills]
+    skills: NotRequired[SkillSettings]
     debug: NotRequired[Literal["off", "redacted", "full"]]
     """Capture of model calls and hooks."""
+    acp: NotRequired[AcpSettings]
+    """Editors."""
     traces: NotRequired[TraceSettings]
     """Traces of runs, sent by OTLP."""
     shutdown_grace: NotRequired[str]
@@ -2256,17 +2268,6 @@ class Materialized(TypedDict):
     """The number of them that do not fit into the prompt: the oldest. Texts that are derived are not counted."""
 
 
-class Mcp(TypedDict):
-    """MCP: servers that agents use, and the daemon as a server."""
-
-    approvals: NotRequired[Literal["off", "tool"]]
-    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
-    off: only users may, in a form that the client shows."""
-    client_metadata_url: NotRequired[str | None]
-    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
-    the daemon registers itself where it can."""
-
-
 class McpLogin(TypedDict):
     """A login at an MCP server."""
 
@@ -2343,6 +2344,17 @@ class McpServerDetails(TypedDict):
     """The reason why it fails, or does not start."""
 
 
+class McpSettings(TypedDict):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: NotRequired[Literal["off", "tool"]]
+    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
+    off: only users may, in a form that the client shows."""
+    client_metadata_url: NotRequired[str | None]
+    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
+    the daemon registers itself where it can."""
+
+
 class McpTool(TypedDict):
     """A tool of a server."""
 
@@ -2376,13 +2388,6 @@ class MemberFile(TypedDict):
     """The messages to which an agent speaks; without it, `default_participation`."""
     muted: NotRequired[bool]
     """Whether an agent gets no turns."""
-
-
-class Memory(TypedDict):
-    """Memory across runs."""
-
-    run_records: NotRequired[Literal["on", "off"]]
-    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class MemoryFile(TypedDict):
@@ -2445,6 +2450,13 @@ class MemoryProposal(TypedDict):
     decided_at: str | None
     reason: str | None
     n: int
+
+
+class MemorySettings(TypedDict):
+    """Memory across runs."""
+
+    run_records: NotRequired[Literal["on", "off"]]
+    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class Moment(TypedDict):
@@ -4439,7 +4451,7 @@ class SkillProblem(TypedDict):
     message: str
 
 
-class Skills(TypedDict):
+class SkillSettings(TypedDict):
     """Sources of skills besides the state root."""
 
     workspace: NotRequired[Literal["on", "off"]]

@@ -54,6 +54,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.assets import service as assets
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.hooks.service import Hooks
@@ -237,6 +238,7 @@ def _auth(
 ) -> Auth:
     state, vault = store.state, Vault()
     state.scrub = redaction.scrubber({"token": local_token})
+    problems.scrub = lambda: state.scrub
     secrets = Secrets(
         state,
         vault,
@@ -322,6 +324,7 @@ def _agent(
     def confined() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
     workers = Workers(lambda worker: carrier_of(state.definitions, worker), pool.home_of(root))
     carrying = Carrying(state, workers, state_home() / "kheish" / "depots" / unique_name(root), confine(sandbox))
@@ -340,7 +343,7 @@ def _agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=Placed(executor or Local(), workers, sandbox),
+        executor=Placed(executor or Local(processes), workers, sandbox),
         tool_source=lambda run: builtin,
         jobs=Routed(jobs, workers.jobs),
         here=jobs,

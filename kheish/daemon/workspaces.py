@@ -23,10 +23,10 @@ class Workspaces:
         self._config = config
         self._given = given
 
-    async def default(self, session_id: str) -> Path:
-        """Return the daemon's own workspace, else a folder of the session's own under the user's state folder. Raises
-        WorkspaceNotAllowed where the first is none that a session may have."""
-        return await pool.run(self._door, self._default, session_id)
+    async def default(self, session_id: str, *, is_own: bool = False) -> Path:
+        """Return the daemon's own workspace, else (or with `is_own`) a folder of the session's own under the user's
+        state folder. Raises WorkspaceNotAllowed where the first is none that a session may have."""
+        return await pool.run(self._door, self._default, session_id, is_own)
 
     async def presumed(self) -> Path:
         """Return the workspace that a new session would have; nothing is made. Raises WorkspaceNotAllowed."""
@@ -63,8 +63,8 @@ class Workspaces:
             )
         return real
 
-    def _default(self, session_id: str) -> Path:
-        own = self._own()
+    def _default(self, session_id: str, is_own: bool) -> Path:
+        own = self._own() if not is_own else None
         if own is not None:
             return own
         folder = self._home() / session_id

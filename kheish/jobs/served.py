@@ -12,17 +12,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kheish.jobs.output import Reader
 from kheish.jobs.served_child import EXCEEDED, GIVE_UP, GRACE, NOT_STARTED
 from kheish.jobs.values import Limits
 
 #: bytes of standard error that are kept
-LOG_LIMIT = 256 * 1024
+ERRORS = 64 * 1024
 _CHUNK = 1 << 16
+#: bytes of standard error in a second; a server that writes more is slowed down
+_RATE = 8 * 1024 * 1024
+#: seconds for what an ended server has written
+_LAST = 0.5
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _RUNNER = (
     "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import served_child; "
@@ -32,13 +35,14 @@ _RUNNER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedSpec:
-    """The command of a server: its words, its whole environment, its folder, and the folder of its log."""
+    """The command of a server: its words, its whole environment and its folder. `errors` takes its standard error as it
+    comes, which may hold secrets."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     cwd: str
-    log: Path
     limits: Limits = field(default_factory=Limits)
+    errors: Callable[[bytes], Awaitable[None]] | None = None
 
 
 @dataclass(slots=True)
@@ -47,7 +51,8 @@ class Served:
 
     process: asyncio.subprocess.Process
     lifeline: int
-    log: Path
+    _errors: bytearray
+    _reading: asyncio.Task[None]
 
     @property
     def reader(self) -> asyncio.StreamReader:
@@ -74,6 +79,9 @@ class Served:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()  # its server dies with it
             return await self.process.wait()
+        finally:
+            await asyncio.wait({self._reading}, timeout=_LAST)
+            self._reading.cancel()
 
     def describe_end(self) -> str:
         """Return why the server ended, in a few words; it has ended."""
@@ -89,19 +97,11 @@ class Served:
             case code:
                 return f"it ended with exit status {code}"
 
-    def last_errors(self, most: int = 2000) -> str:
-        """Return the end of its standard error. Blocks on disk."""
-        return tail(self.log, most)
-
-
-def tail(log: Path, most: int) -> str:
-    """Return the end of the standard error of the newest server with this log. Blocks on disk."""
-    reader, text = Reader(str(log), LOG_LIMIT), b""
-    while True:
-        _, data = reader.read()
-        if not data:
-            return text[-most:].decode("utf-8", "replace")
-        text = (text + data)[-most:]
+    async def last_errors(self, most: int = 2000) -> str:
+        """Return the end of its standard error; of a server that has ended, all that it has written counts."""
+        if self.process.returncode is not None:
+            await asyncio.wait({self._reading}, timeout=_LAST)
+        return self._errors[-most:].decode("utf-8", "replace")
 
 
 async def talk(served: Served, data: bytes, most: int) -> tuple[bytes, int]:
@@ -130,14 +130,13 @@ async def _feed(served: Served, data: bytes) -> None:
 
 async def start(spec: ServedSpec) -> Served:
     """Start a server. Raises OSError if the runner cannot be started."""
-    await asyncio.to_thread(_prepare, spec.log)
     readable, lifeline = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _RUNNER, _PACKAGE_ROOT, str(readable)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             cwd="/",
             env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
             pass_fds=(readable,),
@@ -152,20 +151,26 @@ async def start(spec: ServedSpec) -> Served:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "cwd": spec.cwd,
-        "log": str(spec.log),
-        "log_limit": LOG_LIMIT,
         "limits": asdict(spec.limits),
     }
     # A specification may be larger than the pipe holds; the runner reads while this writes.
     await asyncio.to_thread(_write, lifeline, json.dumps(content).encode() + b"\n")
-    return Served(process, lifeline, spec.log)
+    errors, stream = bytearray(), process.stderr
+    assert stream is not None
+    reading = asyncio.get_running_loop().create_task(_read_errors(stream, errors, spec.errors))
+    return Served(process, lifeline, errors, reading)
 
 
-def _prepare(log: Path) -> None:
-    """Make the folder of a log, without the output of an earlier server."""
-    log.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in log.glob("output.*"):
-        old.unlink(missing_ok=True)
+async def _read_errors(
+    stream: asyncio.StreamReader, kept: bytearray, take: Callable[[bytes], Awaitable[None]] | None
+) -> None:
+    """Keep the end of standard error, and pass all of it on."""
+    while data := await stream.read(_CHUNK):
+        kept += data
+        del kept[:-ERRORS]
+        if take is not None:
+            await take(data)
+        await asyncio.sleep(len(data) / _RATE)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,8 +1,9 @@
 """The runner of a server process: it connects the process to the daemon's pipes, and ends it with the daemon.
 
-`served.start` runs this as `python -I -S`, in its own session. Standard input and output are those of the server.
+`served.start` runs this as `python -I -S`, in its own session.
 `lifeline` is a pipe from the daemon: its first line has the specification, and its end means that the daemon closed the
-connection, or died. All descendants of the server end with it, since the runner is their subreaper.
+connection, or died. All descendants of the server end with it, since the runner is their subreaper. Its standard
+streams are the server's own, so that the daemon sees when the server closes them.
 """
 
 # Imported by the runner, see folder.py:
@@ -19,7 +20,7 @@ import sys
 import time
 
 from kheish.jobs import seal, tree
-from kheish.jobs.output import CHUNK, Writer
+from kheish.jobs.output import CHUNK
 
 #: seconds between TERM and KILL, and after KILL until a process is left behind
 GRACE, GIVE_UP = 2.0, 5.0
@@ -67,12 +68,10 @@ def _spec(lifeline: int) -> dict[str, object] | None:
 
 
 class Served:
-    """The running server: its main process, all of its descendants, and its standard error."""
+    """The running server: its main process and all of its descendants."""
 
     def __init__(self, spec: dict[str, object], lifeline: int, wake: int) -> None:
-        limits, log, size = spec.get("limits"), spec["log"], spec["log_limit"]
-        assert isinstance(log, str) and isinstance(size, int)
-        self._writer = Writer(log, size)
+        limits = spec.get("limits")
         self._lifeline = lifeline
         self._wake = wake
         self._status: int | None = None
@@ -80,34 +79,24 @@ class Served:
         self._exceeded = False
         self._kill_at: float | None = None
         self._limits = limits if isinstance(limits, dict) else {}
-        self._errors, writable = os.pipe()
-        os.set_blocking(self._errors, False)
-        self._main = _spawn(spec, self._limits, writable)
-        os.close(writable)
-        # The server's ends are its own: when it closes its output, the daemon must see that.
+        self._main = _spawn(spec, self._limits)
         null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
         self._watch = tree.Watch(self._limits, time.monotonic())
 
     def run(self) -> int:
         """Wait for the end, and return the exit status."""
         poll = select.poll()
-        for descriptor in (self._wake, self._errors, self._lifeline):
+        for descriptor in (self._wake, self._lifeline):
             poll.register(descriptor, select.POLLIN | select.POLLHUP)
         while self._step():
             for descriptor, _ in poll.poll(self._patience()):
                 if descriptor == self._wake:
                     self._stop_wanted = self._stop_wanted or signal.SIGTERM in _read(self._wake)
-                elif descriptor == self._lifeline:
-                    if not os.read(self._lifeline, 4096):
-                        self._stop_wanted = True
-                        poll.unregister(descriptor)
-                elif not self._take_errors():
+                elif not os.read(self._lifeline, 4096):
+                    self._stop_wanted = True
                     poll.unregister(descriptor)
-        while self._take_errors():
-            pass
-        self._writer.close()
         return self._exit_status()
 
     def _exit_status(self) -> int:
@@ -142,12 +131,6 @@ class Served:
         due = max(self._kill_at, now + _KILL_EVERY) if self._kill_at is not None else self._watch.due()
         return None if due is None else max(int((due - now) * 1000) + 1, 0)
 
-    def _take_errors(self) -> bool:
-        """Keep the available standard error; return False at its end, or if there is none now."""
-        data = _read(self._errors)
-        self._writer.write(data)
-        return bool(data)
-
     def _reap(self) -> bool:
         """Collect the status of every child that has ended; return False when none is left."""
         while True:
@@ -161,7 +144,7 @@ class Served:
                 self._status = status
 
 
-def _spawn(spec: dict[str, object], limits: dict[str, object], errors: int) -> int:
+def _spawn(spec: dict[str, object], limits: dict[str, object]) -> int:
     """Fork and exec the server in its own session."""
     runner = os.getpid()
     pid = os.fork()
@@ -169,7 +152,6 @@ def _spawn(spec: dict[str, object], limits: dict[str, object], errors: int) -> i
         return pid
     status = NOT_STARTED
     try:
-        os.dup2(errors, 2)
         os.setsid()
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)

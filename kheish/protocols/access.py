@@ -30,9 +30,11 @@ class Access(Protocol):
     async def send(self, call: Call[T]) -> T:
         """Return the answer to a call. Raises the KheishError of the daemon's answer, Unreachable."""
 
-    def follow(self, stream: Stream, *, after: int | None) -> AsyncGenerator[Event, None]:
+    def follow(
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = ...
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones. Close it at the
-        end."""
+        end. `opened()` is called once nothing is missed any more."""
 
 
 class Remote:
@@ -47,9 +49,11 @@ class Remote:
         """Return the answer to a call. Raises the KheishError of the daemon's answer, Unreachable."""
         return await self._connection.send(call)
 
-    def follow(self, stream: Stream, *, after: int | None) -> AsyncGenerator[Event, None]:
+    def follow(
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream, over cuts and restarts of the daemon."""
-        return self._connection.follow(stream, after=after)
+        return self._connection.follow(stream, after=after, opened=opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Rights:
     may_answer: bool = False
     #: the operator has permitted answers by a tool
     by_tool: bool = False
+    #: the token sees some sessions or projects only
+    is_limited: bool = False
 
 
 async def rights(access: Access) -> Rights:
@@ -69,7 +75,8 @@ async def rights(access: Access) -> Rights:
     except (Forbidden, Unauthorized, Unavailable, Unreachable):
         return Rights()
     may_answer = who["role"] in _MAY_ANSWER
-    return Rights(may_answer=may_answer, by_tool=may_answer and who.get("mcp_approvals") == "tool")
+    by_tool = may_answer and who.get("mcp_approvals") == "tool"
+    return Rights(may_answer=may_answer, by_tool=by_tool, is_limited=bool(who["sessions"] or who["projects"]))
 
 
 async def repeat(access: Access, make: Callable[[], Call[Any]], seconds: float | None = None) -> Any:

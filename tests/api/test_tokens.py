@@ -83,7 +83,11 @@ async def test_a_token_for_some_sessions_sees_no_others(w: World) -> None:
     for path in ("/v1/runs", "/v1/runs?session=other", "/v1/events", "/v1/sessions", "/v1/status", "/v1/usage"):
         assert await status("GET", path) == 403, path
     assert await status("POST", "/v1/runs/cancel", json={"all": True}) == 403
-    assert await status("POST", "/v1/sessions", json={"session_id": "team-b"}) == 403
+    assert await status("POST", "/v1/sessions", json={"session_id": "others-next"}) == 403
+    assert await status("POST", "/v1/sessions", json={}) == 403
+    assert await status("POST", "/v1/sessions", json={"session_id": "other"}) == 403
+    assert await status("POST", "/v1/sessions", json={"session_id": "team-b", "workspace": "/tmp"}) == 403
+    assert await status("POST", "/v1/sessions", json={"session_id": "team-b"}) == 201
     assert await status("POST", "/v1/sessions/team-a/fork", json={"session_id": "others-next"}) == 403
     assert await status("POST", "/v1/sessions/team-a/fork", json={}) == 403
     assert await status("GET", "/v1/sessions/others-next") == 403

@@ -44,6 +44,7 @@ ALLOWED = {
     "runtime/workers/ssh.py": "where ssh is installed",
     "runtime/workers/far/stdio.py": "the descriptors of standard input and output",
     "runtime/mcp/servers.py": "connections to MCP servers",
+    "runtime/mcp/errors.py": "logs of MCP servers in the state root",
     "runtime/mcp/memory.py": "what the daemon knows about MCP servers, in the state root",
     "runtime/mcp/opening.py": "working folders of MCP servers, which are the daemon's own",
     "runtime/mcp/processes.py": "whether the folder of a server's process, and those of its sandbox, exist",

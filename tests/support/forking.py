@@ -2,11 +2,11 @@
 
 Three quarters of the CPU time of a daemon's start are imports, and the suite starts hundreds of daemons. A forked
 process runs the same code in a session, with descriptors and in a working folder of its own, and executes its children
-as ever. What differs: `/proc/PID/environ` and `/proc/PID/cmdline` are the server's, and the interpreter does not read
-the environment again. Therefore a daemon with settings in its environment is executed, not forked, and so is a command
-line with settings for the interpreter (`tests.support.daemon`). The shim and the clock of the tests are no such
-settings: a forked process installs them as Python does at start. `KHEISH_TEST_FORK=0` (`make crash`, `make powercut`,
-`make bench`) executes all of them.
+as ever. What differs: `/proc/PID/environ` and `/proc/PID/cmdline` are the server's, the interpreter does not read the
+environment again, and what every start does alike is done (`warm`). Therefore a daemon with settings in its environment
+is executed, not forked, and so is a command line with settings for the interpreter (`tests.support.daemon`). The shim
+and the clock of the tests are no such settings: a forked process installs them as Python does at start.
+`KHEISH_TEST_FORK=0` (`make crash`, `make powercut`, `make bench`) executes all of them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import atexit
 import contextlib
 import importlib
 import json
+import mimetypes
 import os
 import select
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -301,18 +303,37 @@ def become(asked: Mapping[str, Any], descriptors: Sequence[int], command: Sequen
         importlib.import_module("sitecustomize")
 
 
+def warm() -> str | None:
+    """Do once what each daemon does alike at its start: try the sandbox, describe the tools, read the MIME types.
+
+    Returns the bubblewrap that was tried.
+    """
+    from kheish.jobs import probing
+    from kheish.runtime.tools import registry
+    from kheish.runtime.tools.shell import SandboxSettings
+
+    probing.probe()
+    registry.builtin(SandboxSettings)
+    mimetypes.init()
+    return shutil.which("bwrap")
+
+
 def main() -> int:
     """Import the code, and be the server; in a forked process, `kheish WORDS`."""
     import gc
 
+    from kheish.jobs import probing
     from tests.support import forked_helpers
 
     for name in PRELOADED:
         importlib.import_module(name)
+    sandbox = warm()
     gc.collect()
     gc.freeze()  # for the forked ones, too: a collection that looked at it all would copy it all
     asked, descriptors = serve(socket.socket(fileno=int(sys.argv[1])))
     become(asked, descriptors, [sys.executable, "-m", "kheish.cli.main", *asked["words"]])
+    if shutil.which("bwrap") != sandbox:
+        probing.probe.cache_clear()
     forked_helpers.use(asked["helpers"], asked["site"])
     sys.argv = ["kheish", *asked["words"]]
     from kheish.cli import main as command

@@ -6,6 +6,7 @@ handshake era. It imports next to nothing, so that a test's server starts in a m
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -224,6 +225,13 @@ def main() -> None:
         print("Welcome to the server!\n{not json", flush=True)
     if "stderr" in BEHAVIOURS:
         print("a word on stderr", file=sys.stderr, flush=True)
+    if "tells" in BEHAVIOURS:
+        secret = os.environ["TELL"]
+        print(f"my token is {secret}", flush=True)
+        print(f"at once {secret} and coded {base64.b64encode(secret.encode()).decode()}", file=sys.stderr, flush=True)
+        for part in ("in parts ", secret[:7], secret[7:], " and on"):
+            print(part, end="", file=sys.stderr, flush=True)
+            time.sleep(0.05)
     if "exit" in BEHAVIOURS:
         print("cannot open the database", file=sys.stderr, flush=True)
         sys.exit(3)

@@ -287,6 +287,32 @@ def test_messages_are_edited_removed_found_and_reacted_to(shared: Daemon) -> Non
     assert made[0] == made[1] and made[0]["count"] == 1
 
 
+def test_edits_and_removals_reach_agents_that_read_the_earlier_text(shared: Daemon) -> None:
+    make(shared, "edits", {"db": "late"}, [ADA])
+    channels = shared.client.channels
+
+    def shown(number: int) -> str:
+        [*_, run] = sorted(shared.client.runs.list(session="edits-db")["items"], key=lambda one: one["submitted_at"])[
+            :number
+        ]
+        return "\n".join(one["text"] for one in run["request"]["items"])
+
+    root = channels.post("edits", "Drop users_old")["message_id"]
+    until(lambda: [one for one in turns(shared, "edits") if one["state"] == "granted"])
+    channels.edit("edits", root, text="Drop users_bak")
+    assert [one["state"] for one in settled(shared, "edits")] == ["posted", "posted"], "a turn for the new text"
+    assert "users_old" in shown(1) and "users_bak" not in shown(1)
+    assert "users_bak" in shown(2) and ", edited:" in shown(2) and "users_old" not in shown(2)
+    wrong = channels.post("edits", "And users_tmp", thread=root)["message_id"]
+    assert len(settled(shared, "edits")) == 3 and "users_bak" not in shown(3), "it was shown"
+    channels.edit("edits", root, text="Drop users_2019")
+    channels.remove("edits", wrong)
+    assert len(settled(shared, "edits")) == 3, "the turns are over: an edit opens none"
+    channels.post("edits", "Go on", thread=root)
+    settled(shared, "edits")
+    assert [word in shown(4) for word in ("users_2019", "(removed)", "users_tmp", "Go on")] == [True, True, False, True]
+
+
 def test_attachments_reach_the_agents_and_count_as_uses(shared: Daemon) -> None:
     client = shared.client
     shared.write("routes/attached.yaml", {"driver": "scripted", "script": {"echo": True}})

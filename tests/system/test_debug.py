@@ -162,6 +162,11 @@ def test_the_exchanges_of_hooks_and_servers_are_captured(daemon: Daemon, tmp_pat
     (answer,) = [raw for key, raw in found.items() if key.startswith("mcp") and key.endswith("response")]
     assert json.loads(given)["tool_input"] == {"text": "ping"} and b"noted" in got
     assert json.loads(asked)["arguments"] == {"text": "ping"} and b"ping" in answer
+    (raw,) = [raw for key, raw in found.items() if key.startswith("mcp") and key.endswith("messages")]
+    messages = [json.loads(line) for line in raw.splitlines()]
+    (sent,) = [one["sent"] for one in messages if one.get("sent", {}).get("method") == "tools/call"]
+    (received,) = [one["received"] for one in messages if one.get("received", {}).get("id") == sent["id"]]
+    assert sent["params"]["arguments"] == {"text": "ping"} and "ping" in str(received["result"]["content"])
 
 
 def test_the_command_line_lists_and_prints(daemon: Daemon, model: Model) -> None:

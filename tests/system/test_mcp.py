@@ -143,6 +143,24 @@ def test_a_file_that_was_edited_by_hand_waits_for_trust(daemon: Daemon, ask: Ask
     until(lambda: daemon.client.mcp.get("hand")["state"] == "untrusted", what="another content waits again")
 
 
+def test_a_secret_that_a_server_prints_stands_nowhere(daemon: Daemon, tmp_path: Path) -> None:
+    secret = "the-loud-value-of-a-slot"
+    daemon.client.secrets.put("loud.token", secret)
+    put(daemon, "loud", server(tmp_path, "tells", env={"TELL": {"slot": "loud.token"}}))
+    assert daemon.client.mcp.connect_server("loud")["state"] == "ready"
+    file = daemon.root / ".kheish/mcp/loud.log/output.000000"
+    until(lambda: file.exists() and file.read_text().count("[redacted:loud.token]") == 3)
+    assert file.read_text().startswith("at once ")
+    problems = until(lambda: [one for one in daemon.client.problems()["items"] if "my token is" in one["message"]])
+    assert "[redacted:loud.token]" in problems[0]["message"]
+    until(lambda: "my token is [redacted:loud.token]" in (daemon.root / "PROBLEMS.md").read_text())
+    put(daemon, "loud", server(tmp_path, "tells", "exit", env={"TELL": {"slot": "loud.token"}}))
+    assert daemon.client.mcp.connect_server("loud")["state"] == "failing"
+    found = [path for path in daemon.root.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    assert not found
+    daemon.client.mcp.delete("loud")
+
+
 def test_bad_files_are_refused_with_what_to_do(daemon: Daemon) -> None:
     for file, words in (
         ({"command": "x"}, "sandbox must be written"),

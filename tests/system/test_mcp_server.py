@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated, SubscriptionLost, ToolsListChanged
 
 from kheish.errors import Forbidden, PersonRequired
 from tests.support import mcp_clients as clients
@@ -213,6 +214,63 @@ def test_a_tool_answers_only_if_the_operator_says_so(fresh: Any) -> None:
     names = [one["name"] for one in modern(daemon, "tools/list", {}, token=reader)["result"]["tools"]]
     assert "resolve_approval" not in names
     assert "error" in modern(daemon, "tools/call", call, token=reader)
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("over", [over_http, over_stdio])
+def test_a_modern_client_is_told_what_changes(fresh: Any, over: Any) -> None:
+    daemon = fresh(routes={"hello": ROUTES["hello"]})
+    daemon.client.sessions.create("watched", route="hello")
+    uri = "kheish://sessions/watched"
+
+    async def drive() -> None:
+        async with over(daemon, "auto") as client:
+            wanted = {"tools_list_changed": True, "resources_list_changed": True, "prompts_list_changed": True}
+            watched = [uri, "kheish://flows/%2e%2e%2f", "file:///etc/passwd", "kheish://sessions/"]
+            async with client.listen(**wanted, resource_subscriptions=watched) as events:
+                honored = events.honored
+                assert (honored.tools_list_changed, honored.resources_list_changed) == (True, True)
+                assert (honored.prompts_list_changed, honored.resource_subscriptions) == (None, [uri])
+                run = await asyncio.to_thread(daemon.client.runs.start, "watched", "x")
+                assert await anext(events) == ResourceUpdated(uri)
+                await asyncio.to_thread(daemon.run, run.run_id)
+                await asyncio.to_thread(daemon.client.sessions.create, "another", route="hello")
+                while await anext(events) != ResourcesListChanged():
+                    pass
+                file = {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", "mcp": {"approvals": "tool"}}
+                daemon.write("kheish.yaml", file)
+                while await anext(events) != ToolsListChanged():
+                    pass
+                assert "resolve_approval" in {one.name for one in (await client.list_tools()).tools}
+
+    asyncio.run(asyncio.wait_for(drive(), 60))
+
+
+def test_a_limited_token_is_told_of_its_sessions_only(daemon: Daemon) -> None:
+    for id in ("own", "others"):
+        daemon.client.sessions.create(id, route="hello")
+    limited = token(daemon, "limited-listener", "operator", sessions=["own"])
+
+    async def drive() -> None:
+        async with over_http(daemon, "auto", token=limited) as client:
+            own = {"resources_list_changed": True, "resource_subscriptions": ["kheish://sessions/own"]}
+            async with client.listen(**own) as events:
+                assert events.honored.resources_list_changed is None
+                for id in ("others", "own"):
+                    await asyncio.to_thread(daemon.client.runs.start, id, "x")
+                assert await anext(events) == ResourceUpdated("kheish://sessions/own")
+                await asyncio.to_thread(daemon.client.tokens.revoke, "limited-listener")
+                with pytest.raises((StopAsyncIteration, SubscriptionLost)):
+                    while True:
+                        await anext(events)
+
+    asyncio.run(asyncio.wait_for(drive(), 60))
+    stranger = token(daemon, "stranger", "operator", sessions=["own"])
+    others = {"notifications": {"resourceSubscriptions": ["kheish://sessions/others"]}}
+    refused = modern(daemon, "subscriptions/listen", others, token=stranger)["error"]
+    assert "no access" in refused["message"] and refused["data"]["code"] == "forbidden"
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------

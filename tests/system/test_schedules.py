@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,28 @@ def test_a_kill_at_the_claim_leads_to_one_run(tmp_path: Path, kills: int) -> Non
         assert Counter(run["request"]["metadata"]["scheduled_for"] for run in runs) == Counter(
             one["planned"] for one in found
         )
+
+
+@pytest.mark.demand(9)
+def test_a_kill_among_many_claims_leads_to_one_run_each(tmp_path: Path) -> None:
+    """Where many are due at once, all are claimed before the first is started."""
+    env, clock = clocked(tmp_path)
+    at = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    with Daemon.fresh(tmp_path, routes=ROUTES, env=env, config={"schedules": {"spread": "1s"}}) as daemon:
+        names = [f"n{number}" for number in range(40)]
+        for name in names:
+            start = "{session: s, input: {content: hello, route: hello}}"
+            daemon.write(f"schedules/{name}.yaml", f'at: "{at}"\nstart: {start}\n')
+        listed = lambda: daemon.client.definitions("schedules").list(limit=200)["items"]  # noqa: E731
+        until(lambda: len(listed()) == 40 and all(one["next"] for one in listed()))
+        daemon.quiet()
+        clock.write_text(str(3600))
+        until(lambda: any(one["counts"]["claimed"] for one in listed()))
+        daemon.kill9()
+        daemon.start()
+        until(lambda: all(one["counts"]["settled"] for one in listed()), what="each has had its run")
+        runs = daemon.client.runs.list(session="s", limit=200)["items"]
+        assert Counter(one["request"]["metadata"]["fire_id"].partition("@")[0] for one in runs) == Counter(names)
 
 
 @pytest.mark.demand(25)

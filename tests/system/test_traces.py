@@ -58,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.server.refused += 1
         self.send_response(self.server.status)
+        if self.server.status == 307:
+            self.send_header("location", self.server.url + "?again=yes")
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -84,6 +86,11 @@ def attributes(span: Any) -> dict[str, Any]:
 def nanoseconds(at: str) -> int:
     moment = datetime.fromisoformat(at)
     return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+
+
+def problems(daemon: Daemon) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = daemon.http("GET", "/v1/problems").json()["items"]
+    return found
 
 
 def test_an_ended_run_is_a_trace_that_is_sent_once(fresh: Callable[..., Daemon], sink: Sink) -> None:
@@ -125,9 +132,9 @@ def test_content_is_sent_on_request_only_and_without_secrets(fresh: Callable[...
     daemon.client.secrets.put("horse", SECRET)
     daemon.client.sessions.create("s", route="main")
     until((daemon.root / ".git/kheish/traces.json").exists)
-    sink.status = 503
+    sink.status = 307
     run_id = daemon.http("POST", "/v1/sessions/s/runs?wait=30s", {"content": f"use {SECRET}"}).json()["run_id"]
-    until(lambda: sink.refused)
+    until(lambda: any("which is not followed" in one["message"] for one in problems(daemon)))
     sink.status = 200
 
     spans = until(lambda: sink.of(run_id))
@@ -146,3 +153,27 @@ def test_content_is_sent_on_request_only_and_without_secrets(fresh: Callable[...
     assert counts["kheish_tool_call_seconds", "bash", "ok"] == 1
     assert counts["kheish_runs_ended", "completed"] == 1
     assert counts[("kheish_durable_seconds",)] > 0 and counts["kheish_commit_seconds", "committed"] > 0
+
+
+def test_a_child_links_to_its_parent_and_a_refused_run_stops_no_other(fresh: Callable[..., Daemon], sink: Sink) -> None:
+    spawn = {"tool_calls": [{"name": "spawn_agent", "arguments": {"name": "kid", "prompt": "go", "route": "kid"}}]}
+    daemon = fresh(
+        routes={"main": [spawn, {"text": "done"}], "kid": [{"text": "hello"}]},
+        config={"traces": {"endpoint": sink.url}},
+    )
+    until((daemon.root / ".git/kheish/traces.json").exists)
+    sink.status = 400
+    daemon.client.sessions.create("s", route="main")
+    daemon.client.sessions.create("refused", route="kid")
+    daemon.http("POST", "/v1/sessions/refused/runs?wait=30s", {"content": "go"})
+    until(lambda: any(one["code"] == "traces_refused" for one in problems(daemon)))
+    sink.status = 200
+
+    parent = daemon.http("POST", "/v1/sessions/s/runs?wait=30s", {"content": "go"}).json()["run_id"]
+    (child,) = daemon.client.agents.list(parent=daemon.client.sessions.get("s")["agent_id"])["items"]
+    run_id = daemon.client.runs.list(session=child["session_id"])["items"][0]["run_id"]
+
+    of_parent, of_child = until(lambda: sink.of(parent))[0], until(lambda: sink.of(run_id))[0]
+    (link,) = of_child.links
+    assert (link.trace_id, link.span_id) == (of_parent.trace_id, of_parent.span_id)
+    assert of_child.trace_id != of_parent.trace_id and not of_child.parent_span_id

@@ -44,9 +44,12 @@ class Inside:
         # A caller that leaves ends a wait; what changes something is never cut in the middle.
         return answer(call, await asyncio.shield(asyncio.ensure_future(self._exchange(call))))
 
-    async def follow(self, stream: Stream, *, after: int | None) -> AsyncGenerator[Event, None]:
+    async def follow(
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones, until the daemon
-        stops. Close it, to end the request. Raises the KheishError that the request answers with."""
+        stops. Close it, to end the request. `opened()` is called when nothing is missed any more. Raises the
+        KheishError that the request answers with."""
         place = Following(after)
         path = located(stream.path, {**stream.query, **place.query()})
         _check_path(path)
@@ -55,6 +58,7 @@ class Inside:
         task = asyncio.ensure_future(exchange.run(self._app, scope))
         try:
             place.opened(await exchange.opened())
+            opened()
             async for chunk in exchange.chunks():
                 for event in place.feed(chunk):
                     yield event

@@ -17,6 +17,7 @@ from kheish.api.http import console, errors
 from kheish.api.http.authentication import Authentication
 from kheish.api.http.openapi import DOCS, Docs
 from kheish.api.http.operation import Make, Operation
+from kheish.api.http.routing import Router
 from kheish.api.http.sse import RECEIVE
 from kheish.api.services import Services
 from kheish.errors import KheishError
@@ -79,7 +80,7 @@ def build(services: Services, operations: Sequence[Operation], mounts: Mapping[s
     """Return the application that answers `operations` over `services`; `mounts` are applications of other protocols,
     by their paths."""
     authentication = Authentication(services, operations)
-    app = App(middleware=[authentication])
+    app = App(middleware=[authentication], router=Router())
     app.mounted = {path: make(services, authentication, app.answer) for path, make in (mounts or {}).items()}
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, errors.on_defect)

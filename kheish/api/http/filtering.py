@@ -29,7 +29,7 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
         return _see_project(caller, params["id"])
     if tie == "query" and req.method == "GET":
         return await _query(state, caller, req.context.query)
-    if tie != "none":
+    if tie != "none" and not (tie == "new" and req.method == "POST"):
         raise Forbidden(f"This token sees {caller.limits} only; {req.uri_template or ''} covers more.")
     return None
 
@@ -56,6 +56,15 @@ async def see(state: State, caller: Principal, session_id: str) -> None:
     """Raise Forbidden for a session outside the token's filters, whether or not it exists."""
     if not await may_see(state, caller, session_id):
         raise _no_access(session_id)
+
+
+def see_new(state: State, caller: Principal, session_id: str, project: str | None) -> None:
+    """Raise Forbidden for a new session outside the token's filters; a filter of projects needs the session's
+    `project`, or a membership of its id."""
+    see_name(caller, session_id)
+    projects = [*state.definitions.projects_of(session_id), *([project] if project is not None else [])]
+    if caller.projects and not any(map(caller.may_see_project, projects)):
+        raise Forbidden(f"This token sees {caller.limits} only; create the session in a project that it sees.")
 
 
 def see_name(caller: Principal, session_id: str) -> None:

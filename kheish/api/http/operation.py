@@ -27,8 +27,8 @@ Handler = Callable[..., Awaitable[None]]
 Make = Callable[[Any], object]
 Answers = type[Answer | View | BaseModel]
 #: the relation of an endpoint to sessions: the class of the thing that the path names, the query's `session`, the agent
-#: in the path, the project in the path, or none
-Tie = type | Literal["query", "agent", "project", "none"]
+#: in the path, the project in the path, a session that the body creates (its handler checks it), or none
+Tie = type | Literal["query", "agent", "project", "new", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

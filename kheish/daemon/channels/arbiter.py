@@ -115,13 +115,22 @@ class Arbiter:
             self._away.note(session_id, state.clock() + AWAY, error.detail)
 
     async def _seen(self, thread: Thread, member: str) -> Seen:
-        """Return the messages that the turn of a member shows."""
+        """Return the messages that the turn of a member shows: the newest, and older ones that were changed."""
         state = self._state
         await state.caught_up()
-        fields = {"thread": thread.base.thread_id, "channel": thread.channel_id}
         limit = 4 * framing.MESSAGES  # some are the member's own, or removed
-        page = await asyncio.to_thread(state.index.things, "post", limit=limit, fields=fields)
-        return framing.select(page.items, after=thread.base.seen.get(member, 0), member=member)
+        pages = [
+            await asyncio.to_thread(
+                state.index.things,
+                "post",
+                limit=limit,
+                fields={member_of: thread.base.thread_id, "channel": thread.channel_id},
+            )
+            for member_of in ("thread", "changed_in")
+        ]
+        docs = {doc["made"]: doc for page in pages for doc in page.items}
+        newest_first = [docs[made] for made in sorted(docs, reverse=True)]
+        return framing.select(newest_first, after=thread.base.seen.get(member, 0), member=member)
 
     def _retry_at(self, room: Room) -> float | None:
         """Return the time at which a member is tried again that is away, and has a place in the queue."""

@@ -99,8 +99,11 @@ class Firing:
 
     # --- occurrences --------------------------------------------------------------------------------------------------
 
-    async def occur(self, schedule_id: str) -> Schedule | None:
-        """Act on what is due now: claim and start it, queue it, or skip it. Returns the schedule as it is then."""
+    async def occur(self, schedule_id: str, *, starts: bool = True) -> Schedule | None:
+        """Act on what is due now: claim and start it, queue it, or skip it. Returns the schedule as it is then.
+
+        Without `starts`, a fire with none before it is claimed only, and `follow` starts it.
+        """
         state = self._state
         async with pins.owner(state, SCHEDULES, schedule_id):
             schedule = await self.apply_file(schedule_id)
@@ -108,7 +111,7 @@ class Firing:
             if schedule is None or found is None:
                 return None
             file: ScheduleFile = found.value
-            due = await asyncio.to_thread(firing.due, file, schedule, state.clock())
+            due = await self._due(file, schedule)
             busy = await self._busy(schedule) if due is not None else None
             now = firing.get(state, schedule_id)
             if due is None or (now.next, now.digest) != (schedule.next, schedule.digest):
@@ -117,11 +120,18 @@ class Firing:
             why = firing.obstacle(file, schedule, due, busy)
             if why is not None:
                 state.append(firing.skipped(schedule_id, due, why))
-            elif firing.is_queued(file, schedule):
+            elif firing.is_queued(file, schedule) or not (starts or schedule.in_flight):
                 state.append(*firing.claimed(file, schedule, due))
             else:
                 await self._begin_claimed(file, schedule, due)
             return firing.find(state, schedule_id)
+
+    async def _due(self, file: ScheduleFile, schedule: Schedule) -> firing.Due | None:
+        """Return what is due. A date of cron may be rare, and is searched for in a thread."""
+        now = self._state.clock()
+        if file.cadence.cron is None:
+            return firing.due(file, schedule, now)
+        return await asyncio.to_thread(firing.due, file, schedule, now)
 
     async def _begin_claimed(self, file: ScheduleFile, before: Schedule, due: firing.Due) -> None:
         id = before.schedule_id

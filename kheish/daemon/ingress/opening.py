@@ -32,6 +32,9 @@ async def open_session(
 ) -> tuple[Draft | None, Session]:
     """Return a session that is pinned, and the entry that creates a missing one. `caller` has the right to choose the
     workspace. Raises NotFound, WorkspaceNotAllowed, Forbidden."""
+    existing = state.find(Session, session_id)
+    if existing is not None:
+        return None, existing
     settings = new.model_dump(mode="json", exclude_none=True, exclude={"workspace", "persona", "worker"})
     settings = {name: value for name, value in settings.items() if value not in ({}, [])}
     settings |= {"labels": {**labels, **new.labels}}
@@ -42,9 +45,6 @@ async def open_session(
         one = state.definitions.get("personas", new.persona)
         settings["persona"] = personas.snapshot(new.persona, one.value, one.digest, ids.now(), blob=blob_id(one.raw))
         named = one.value
-    existing = state.find(Session, session_id)
-    if existing is not None:
-        return None, existing
     if (worker := placement.placed(state, new.worker, named.worker if named is not None else None)) is not None:
         settings["worker"] = worker
     if new.workspace is None:

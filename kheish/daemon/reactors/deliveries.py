@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +39,6 @@ class Deliveries(Reactor):
         self._attempts = Attempts(agent.state, agent.broker)
         self._unseen = True  # whether the trust in commands is to be checked
         self.engine = Engine(agent.state, self._attempts, closed=self._report_closed, damaged=problems.damaged)
-
-    async def prepare(self) -> None:
-        """Remove the logs of an earlier daemon's commands."""
-        await asyncio.to_thread(shutil.rmtree, self._attempts.logs, True)
 
     async def start(self) -> None:
         """Take up all open deliveries. An attempt that a kill has cut off has an unknown end."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,9 +56,8 @@ class Hooks(Reactor):
         self._unseen = True  # whether the trust in hooks is to be checked
 
     async def prepare(self) -> None:
-        """Remove the transcripts and logs of an earlier daemon."""
+        """Remove the transcripts of an earlier daemon."""
         await asyncio.to_thread(self._hooks.transcripts.clear)
-        await asyncio.to_thread(shutil.rmtree, self._hooks.invoker.logs, True)
 
     async def start(self) -> None:
         """Repeat what a kill has cut off, and report the hooks that are not started."""

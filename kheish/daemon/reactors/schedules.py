@@ -35,6 +35,7 @@ _PAGE = 200
 _AT_ONCE = 512  # schedules that act at a time
 _LATE = 10.0  # seconds after which an occurrence counts as missed, so that several of them are spread
 _AGAIN = 10.0  # seconds after an unforeseen failure
+_MANY = 32  # schedules due at once above which all are claimed before any is started: a claim is short
 _SOON = 2.0  # times within this get a timer; the tick finds later ones
 
 Key = tuple[str, ...]
@@ -283,10 +284,10 @@ class Schedules(Reactor):
                 self._spread.add(key)
                 self._timers.set(key, now + place * width / len(late))
         waits = set(late[1:])
-        for _, key in due:
-            if key not in waits:
-                self._spread.discard(key)
-                self._spawn(key)
+        begun = [key for _, key in due if key not in waits]
+        for key in begun:
+            self._spread.discard(key)
+            self._spawn(("claim", key[1]) if key[0] == "occur" and len(begun) > _MANY else key)
         self._wind()
 
     # --- acting -------------------------------------------------------------------------------------------------------
@@ -310,7 +311,8 @@ class Schedules(Reactor):
             self._problems.damaged(f"journals/{SCHEDULES}/{id}", error.detail)
         except (KheishError, OSError) as error:
             log.warning("schedule %s: %s", id, error)
-            if key is not None and key[0] in ("occur", "wake", "retry", "settle", "follow"):
+            if key is not None and key[0] in ("occur", "claim", "wake", "retry", "settle", "follow"):
+                key = ("occur", id) if key[0] == "claim" else key
                 self._set(key, self._state.clock() + _AGAIN)
         except Exception as error:  # a fault of ours: one schedule does not stop the daemon or the others
             log.exception("schedule %s", id)
@@ -321,6 +323,13 @@ class Schedules(Reactor):
         schedule = await self._firing.occur(id)
         if schedule is not None:
             self._arm(id, schedule.next)
+
+    async def _claim(self, id: str) -> None:
+        """Claim what is due; its start comes after the claims of the others."""
+        schedule = await self._firing.occur(id, starts=False)
+        if schedule is not None:
+            self._arm(id, schedule.next)
+            self._spawn(("follow", id))
 
     async def _apply(self, id: str, by: str) -> None:
         schedule = await self._firing.apply_file(id, by=by)
@@ -378,6 +387,7 @@ def _outcome(status: str, reason: str | None) -> tuple[str, str | None]:
 
 _ACTS: Mapping[str, Callable[..., Awaitable[None]]] = {
     "occur": Schedules._occur,
+    "claim": Schedules._claim,
     "apply": Schedules._apply,
     "follow": Schedules._follow,
     "retry": Schedules._retry,

@@ -18,6 +18,7 @@ from kheish.errors import KheishError
 from kheish.runtime.traces import export, spans
 from kheish.runtime.traces.export import NotSent
 from kheish.runtime.traces.span import Span
+from kheish.settings import TraceSettings
 from kheish.state.encoding import Recorded
 from kheish.state.state import State
 from kheish.store.files import atomic_write
@@ -30,7 +31,9 @@ _ENDS = (events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunI
 _RUNS, _LINES = 20, 50_000
 #: seconds before an attempt is repeated, at least and at most
 _FIRST, _LONGEST = 2.0, 120.0
-_PROBLEM = "traces_not_sent"
+_PROBLEM, _REFUSED = "traces_not_sent", "traces_refused"
+#: spans in one request: with content, some 16 MB at most
+_CHUNK = 500
 
 
 class Traces(Reactor):
@@ -42,6 +45,7 @@ class Traces(Reactor):
         self._problems = problems
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._sent = 0  # spans of the runs after the position: they come again in the same order
 
     async def start(self) -> None:
         """Continue after the last run that was sent; the first time, with the runs that end from now on."""
@@ -63,7 +67,8 @@ class Traces(Reactor):
         elif not is_wanted and self._task is not None:
             await self.close()
             await asyncio.to_thread((self._state.root / _PLACE).unlink, missing_ok=True)
-            self._problems.clear(_PROBLEM)
+            for code in (_PROBLEM, _REFUSED):
+                self._problems.clear(code)
         return None
 
     async def close(self) -> None:
@@ -97,14 +102,24 @@ class Traces(Reactor):
         await self._state.caught_up()
         settings = self._state.definitions.config.traces
         made, position = await asyncio.to_thread(self._spans, position, settings.content)
-        if not made:
-            return position
-        if settings.headers is None:
-            await asyncio.to_thread(export.send, made, settings.endpoint, None)
-            return position
-        async with self._broker.lease(("daemon:traces",), settings.headers, "daemon:traces", scope=()) as lease:
-            await asyncio.to_thread(export.send, made, settings.endpoint, lease.value)
+        while chunk := made[self._sent : self._sent + _CHUNK]:
+            try:
+                await self._export(chunk, settings)
+            except NotSent as error:
+                if not error.is_final:
+                    raise
+                log.warning("%d spans are passed over: %s", len(chunk), error)
+                text = f"The receiver of traces refuses some spans for good ({error}); they are passed over."
+                self._problems.add(_REFUSED, "", text, severity="warning")
+            self._sent += len(chunk)
+        self._sent = 0
         return position
+
+    async def _export(self, made: Sequence[Span], settings: TraceSettings) -> None:
+        if settings.headers is None:
+            return await asyncio.to_thread(export.send, made, settings.endpoint, None)
+        async with self._broker.lease(("daemon:traces",), settings.headers, "daemon:traces", scope=()) as lease:
+            return await asyncio.to_thread(export.send, made, settings.endpoint, lease.value)
 
     def _spans(self, position: int, content: bool) -> tuple[list[Span], int]:
         index, scrub, made = self._state.index, self._state.scrub, list[Span]()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, intake, keys, personas, routes
+from kheish.domain import events, intake, keys, personas, routes, traces
 from kheish.domain.agents import fleet, narrowing
 from kheish.domain.agents.agent import Agent
 from kheish.domain.agents.narrowing import Rights
@@ -267,7 +267,8 @@ def drafts(
     )
     given = Input(session_id=child.session_id, items=wanted.items, actor=f"agent:{parent.agent_id}", source="agent",
                   route=settings["route"], generation=wanted.generation, skills=wanted.skills,
-                  unattended=child.run.settings.unattended if child.run is not None else "ask")  # fmt: skip
+                  unattended=child.run.settings.unattended if child.run is not None else "ask",
+                  traceparent=traces.of_run(child.run.run_id) if child.run is not None else None)  # fmt: skip
     run_id, submitted = intake.draft(state, session, given)
     created = opening or events.SessionCreated(path=path, agent_id=child.agent_id, settings=settings)
     made = {name: value for name, value in settings.items() if value != SETTINGS[name] or name == "permission_mode"}

@@ -42,14 +42,12 @@ class Seen:
 
 
 def select(docs: Sequence[Mapping[str, Any]], *, after: int, member: str) -> Seen:
-    """Return the messages of a thread that an agent has not seen: those after a number, which are not its own. `docs`
-    are the newest, newest first."""
+    """Return the news of a thread for an agent: others' messages after an entry number, and those up to it that were
+    edited or removed since. `docs` are newest first."""
     chosen: list[Mapping[str, Any]] = []
     size, left_out = 0, False
     for doc in docs:
-        if doc["made"] <= after:
-            break
-        if doc["removed_at"] is not None or doc["from"]["member"] == member:
+        if not _is_news(doc, after, member):
             continue
         size += len(doc["text"].encode())
         if chosen and (len(chosen) >= MESSAGES or size > BYTES):
@@ -57,6 +55,14 @@ def select(docs: Sequence[Mapping[str, Any]], *, after: int, member: str) -> See
             break
         chosen.append(doc)
     return Seen(messages=tuple(reversed(chosen)), left_out=left_out)
+
+
+def _is_news(doc: Mapping[str, Any], after: int, member: str) -> bool:
+    """Return whether an agent that was shown a thread up to `after` has not seen a message, or not as it is now."""
+    is_own = doc["from"]["member"] == member and doc["from"]["kind"] == "agent"
+    if doc["removed_at"] is not None:
+        return bool(doc["n"] > after) and (is_own or doc["made"] <= after)
+    return bool(doc["n"] > after) and not is_own
 
 
 def task(
@@ -79,7 +85,9 @@ def task(
         "You may post one message (post_to_channel), react to messages (react), or stay silent by ending without "
         "either. Your last text is not posted."
     )
-    what = "The messages since your last turn" if me.member in thread.base.seen else "The messages of the thread"
+    what = "The messages of the thread"
+    if me.member in thread.base.seen:
+        what = "The messages since your last turn, and earlier ones that were edited or removed since"
     if seen.left_out:
         what += " (earlier ones did not fit: read_channel_thread)"
     where = f"They stand between the lines with {mark}, each with a head, and its text indented."

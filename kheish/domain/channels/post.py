@@ -87,13 +87,14 @@ def view(post: Post) -> dict[str, Any]:
         "mentioned": body.mentioned,
         "opens": body.opens,
         "digest": post.digest,
+        "changed_in": body.thread if post.edited_at is not None or post.removed_at is not None else None,
         "made": post.made,
         "n": post.n,
     }
 
 
 #: members of a document that answers leave out
-INTERNAL = frozenset({"replied_to", "tagged", "mentioned", "opens", "digest", "made"})
+INTERNAL = frozenset({"replied_to", "tagged", "mentioned", "opens", "digest", "changed_in", "made"})
 
 
 def read(doc: Mapping[str, Any]) -> Post:
@@ -146,7 +147,7 @@ NOUN = Noun(
     keep=_never,
     view=view,
     status=lambda post: "removed" if post.removed_at is not None else "posted",
-    filters=("thread", "channel"),
+    filters=("thread", "channel", "changed_in"),
     read=read,
 )
 REACTIONS = Noun(

@@ -100,7 +100,7 @@ def start(state: State, room: Room, grant: Grant, names: Mapping[str, str], seen
         expires_at=ids.stamp(grant.expires_at),
         replies_left=grant.replies_left,
         rank=place.rank,
-        upto=thread.base.newest,
+        upto=thread.n,
     )
     taken = events.ChannelTurnTaken(
         channel=channel_id, thread=place.thread, turn_id=place.turn_id, tainted_by=seen.tainted_by

@@ -59,6 +59,7 @@ class Thread:
 
 FOLDED = (
     events.ChannelPosted,
+    events.ChannelEdited,
     events.ChannelRemoved,
     events.ThreadChanged,
     events.TurnGranted,
@@ -80,6 +81,8 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
             new = changed(given, base=changed(given.base, status=base.status, about=base.about, title=base.title))
         case _ if old is None:
             return ()
+        case events.ChannelEdited(post=post):
+            new = changed(old, base=changed(old.base, **_newest(old.base, post.author.key, entry.n)))
         case events.ChannelRemoved(post=post):
             is_opener = old.floor is not None and old.floor.message_id == post.message_id
             new = changed(old, floor=None) if is_opener else old
@@ -113,9 +116,7 @@ def _begin(channel_id: str, base: ThreadBase | None, post: PostBody, entry: Entr
 def _fold_posted(old: Thread, post: PostBody, entry: Entry) -> Thread:
     base, key = old.base, post.author.key
     is_agent = post.author.kind == "agent"
-    new: dict[str, Any] = {"messages": base.messages + 1, "last_at": entry.at, "newest": entry.n, "newest_by": key}
-    if base.newest_by != key:
-        new["newest_other"] = base.newest
+    new = {**_newest(base, key, entry.n), "messages": base.messages + 1, "last_at": entry.at}
     if is_agent:
         new["last_speaker"] = post.author.member
     thread = changed(old, base=changed(base, **new))
@@ -128,6 +129,13 @@ def _fold_posted(old: Thread, post: PostBody, entry: Entry) -> Thread:
     if old.floor is None or post.turn_id not in old.floor.leases:
         return thread
     return changed(thread, floor=_spend(old.floor, key, post))
+
+
+def _newest(base: ThreadBase, key: str, n: int) -> dict[str, Any]:
+    """Return the members of a thread that news by an author changes. An edit is news like a message: a
+    member that read the earlier text is a candidate again, within the same replies."""
+    newest_other = base.newest if base.newest_by != key else base.newest_other
+    return {"newest": n, "newest_by": key, "newest_other": newest_other}
 
 
 def _spend(floor: Floor, key: str, post: PostBody) -> Floor:

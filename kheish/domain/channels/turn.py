@@ -142,7 +142,7 @@ class TurnView(View):
     reason: str | None
     """The reason of its end; of a place in the queue, what holds it up."""
     upto: int
-    """The event number of the newest message that it was shown."""
+    """The number of the entry up to which it was shown the thread."""
     reply: Reply | None
     """Its message, which appears when the run ends."""
     made: int

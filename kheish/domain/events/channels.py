@@ -88,8 +88,8 @@ class PostBody:
 
 @frozen
 class ThreadBase:
-    """A thread without its turns. `newest` is the number of its newest message, by `newest_by`; `newest_other` that of
-    the newest by another author. `seen` has the newest message that each agent was shown."""
+    """A thread without its turns. `newest` is the number of its newest message or edit, by `newest_by`;
+    `newest_other` that of the newest by another author. `seen` has the entry up to which each agent was shown it."""
 
     thread_id: str
     opened_at: str
@@ -195,7 +195,7 @@ class ThreadChanged(_OfChannel):
 
 @frozen
 class TurnGranted(_OfChannel):
-    """A lease to speak, in one group with its run. `upto` is the newest message that the run is shown."""
+    """A lease to speak, in one group with its run, which is shown the thread up to the entry `upto`."""
 
     kind = "channel.turn_granted"
     turn_id: str

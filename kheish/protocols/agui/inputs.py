@@ -12,6 +12,7 @@ from kheish import ids
 from kheish.errors import Fault, Invalid, UnsupportedParameter
 from kheish.protocols.openai import messages
 from kheish.protocols.openai.messages import Conversation
+from kheish.store.edits import surrogates
 
 
 class _Part(BaseModel):
@@ -69,7 +70,7 @@ class RunInput(_Part):
 def parse(raw: bytes) -> RunInput:
     """Return the input of a request. Raises Invalid, UnsupportedParameter."""
     try:
-        given = RunInput.model_validate_json(raw)
+        given = RunInput.model_validate_json(surrogates.replaced(raw))
     except ValidationError as error:
         faults = [Fault("/" + "/".join(map(str, one["loc"])), one["msg"]) for one in error.errors()[:10]]
         raise Invalid(f"{faults[0].path}: {faults[0].message}", errors=faults) from error

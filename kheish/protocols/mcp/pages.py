@@ -17,23 +17,25 @@ from kheish.protocols import work as works
 from kheish.protocols.access import Access
 from kheish.protocols.mcp import tools
 
-_SCHEME = "kheish://"
+SCHEME = "kheish://"
 _JSON, _YAML, _MARKDOWN = "application/json", "application/yaml", "text/markdown"
 _PAGE, _RUNS = 50, 20
+#: characters of a URI
+_URI = 1000
 #: the parts of the list, in their order; a cursor is `part:cursor`
 _PARTS = ("playbooks", "sessions", "flows")
 
 TEMPLATES = [
     types.ResourceTemplate(
-        name="session", title="Session", uri_template=f"{_SCHEME}sessions/{{session_id}}", mime_type=_JSON,
+        name="session", title="Session", uri_template=f"{SCHEME}sessions/{{session_id}}", mime_type=_JSON,
         description="A session, and its newest runs: their tasks and outputs.",
     ),
     types.ResourceTemplate(
-        name="flow", title="Flow", uri_template=f"{_SCHEME}flows/{{flow_id}}", mime_type=_JSON,
+        name="flow", title="Flow", uri_template=f"{SCHEME}flows/{{flow_id}}", mime_type=_JSON,
         description="A Flow, and its report.",
     ),
     types.ResourceTemplate(
-        name="playbook", title="Playbook", uri_template=f"{_SCHEME}playbooks/{{playbook}}", mime_type=_YAML,
+        name="playbook", title="Playbook", uri_template=f"{SCHEME}playbooks/{{playbook}}", mime_type=_YAML,
         description="A Playbook's file.",
     ),
 ]  # fmt: skip
@@ -72,16 +74,27 @@ def _resource(part: str, one: Mapping[str, Any]) -> types.Resource:
     return types.Resource(
         name=id,
         title=one.get("title") or id,
-        uri=f"{_SCHEME}{part}/{quote(id, safe='')}",
+        uri=f"{SCHEME}{part}/{quote(id, safe='')}",
         mime_type=_YAML if part == "playbooks" else _JSON,
     )
 
 
+def is_own(uri: str) -> bool:
+    """Return whether a URI has the form of a resource of this server."""
+    part, id = parts(uri)
+    return uri.startswith(SCHEME) and part in _PARTS and bool(id) and "/" not in id and len(uri) <= _URI
+
+
+def parts(uri: str) -> tuple[str, str]:
+    """Return the kind and the id of a resource."""
+    part, _, quoted = uri.removeprefix(SCHEME).partition("/")
+    return part, unquote(quoted)
+
+
 async def read(access: Access, uri: str) -> types.ReadResourceResult:
     """Return a resource. Raises MCPError."""
-    part, _, quoted = uri.removeprefix(_SCHEME).partition("/")
-    id = unquote(quoted)
-    if not uri.startswith(_SCHEME) or part not in _PARTS or not id or "/" in id:
+    part, id = parts(uri)
+    if not is_own(uri):
         raise MCPError(code=INVALID_PARAMS, message="Resource not found", data={"uri": uri[:500]})
     try:
         contents = await _READERS[part](access, uri, id)

@@ -21,7 +21,7 @@ from kheish import resources
 from kheish.errors import KheishError
 from kheish.protocols import access as accesses
 from kheish.protocols.access import Access
-from kheish.protocols.mcp import answers, pages, tasks, tools
+from kheish.protocols.mcp import answers, listening, pages, tasks, tools
 from kheish.protocols.mcp.exchange import TASKS, AnswerNeeded, Exchange
 
 NAME = "kheish"
@@ -66,6 +66,11 @@ def build(
     async def read_resource(context: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         return await pages.read(access_of(context), str(params.uri))
 
+    async def listen(
+        context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        return await listening.serve(access_of(context), context, params)
+
     server: Server[Any] = Server(
         NAME,
         version=resources.version(),
@@ -76,6 +81,7 @@ def build(
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
+        on_subscriptions_listen=listen,
     )
     _add_tasks(server, access_of)
     security = RequestStateSecurity(keys=[key or os.urandom(32)], ttl=STATE_SECONDS, bind_principal=principal_of)

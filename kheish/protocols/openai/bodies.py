@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kheish.errors import Fault, Invalid, UnsupportedParameter
 from kheish.ids import MOST
+from kheish.store.edits import surrogates
 
 #: settings of chat completions that go to the model server as they are
 _GENERATION = (
@@ -93,7 +94,7 @@ def responses(raw: bytes) -> ResponsesBody:
 
 def _parse(model: type[B], raw: bytes) -> B:
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(surrogates.replaced(raw))
     except ValidationError as error:
         faults = [Fault("/" + "/".join(map(str, one["loc"])), one["msg"]) for one in error.errors()[:10]]
         param = ".".join(map(str, error.errors()[0]["loc"]))

@@ -47,7 +47,7 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"input token count(?: \(<prompt>\))? exceeds the maximum number of tokens allowed(?: \(?<window>\)?)?",
          "seen: google-gemini/gemini-cli#6678, googleapis/python-genai#2050 (Vertex), warpdotdev/warp#15662"),
     _row(r"input token count is <prompt> but (?:the )?model (?:only )?supports up to <window>",
-         "unverified: Vertex"),
+         "seen: a user's traceback of google.api_core (InvalidArgument, 400); told: tests of several clients"),
     _row(r"maximum prompt length is <window> but the request contains <prompt>", "seen: cline/cline#3120"),
     _row(r"exceeded model token limit:? <window>(?: \(requested: <prompt>\))?", "seen: MoonshotAI/kimi-cli#2011"),
     _row(r"range of input length should be \[[0-9]{1,9}, ?<window>\]",
@@ -81,6 +81,12 @@ OVERFLOWS: tuple[Saying, ...] = (
          "seen: continuedev/continue#10218 (Groq, 413), vanna-ai/vanna-flask#11 (OpenAI, 429)"),
     _row(r"(?:length|size|window|context)(?: length)? \(?<prompt>\)? exceeds (?:the )?(?:model'?s? )?(?:maximum )?"
          r"(?:context|input) (?:length|window|size) \(?<window>", "unverified: LiteLLM, Novita"),
+    _row(r"input length \(?<prompt>(?: tokens)?\)? exceeds the maximum (?:allowed )?length \(?<window>",
+         "seen: langgenius/dify#32221 (Volcano Ark), sgl-project/sglang#4048"),
+    _row(r"length of prompt_tokens \(<prompt>\) must be less than max_seq_len \(<window>\)",
+         "seen: CherryHQ/cherry-studio#1131 (SiliconFlow)"),
+    _row(r"too many input tokens\. max input tokens: <window>, request input token count: <prompt>",
+         "told: the table of a client (Bedrock, 400)"),
     _row(r"maximum context length (?:is|of)(?: only)? <window>",
          "seen: vllm-project/vllm#20409, Aider-AI/aider#3721 (OpenRouter), smol-ai/developer#7"),
     _row(r"context length is(?: only)? <window>", "told: vLLM"),
@@ -96,10 +102,14 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"context[ _](?:length|window)[ _]exceeded", "told: many"),
     _row(r"reduce the length of the (?:messages|input|prompt)",
          "told: Groq; seen: Aider-AI/aider#3721, langchain-ai/langchain#11001"),
-    _row(r"prompt exceeds max length|prompt tokens too long", "unverified: Z.ai, Baidu"),
-    _row(r"too many (?:input )?tokens|token limit exceeded",
-         "seen: cohere-ai/sandbox-topically#4; unverified: Bedrock, LiteLLM"),
-    _row(r"(?:输入|上下文|提示).{0,20}(?:超过|超出).{0,20}(?:长度|上限|限制)", "unverified: Zhipu"),
+    _row(r"prompt exceeds max length|prompt tokens too long",
+         "seen: zeroclaw-labs/zeroclaw#4124 (Z.ai), PaddlePaddle/ERNIE-SDK#336 (Baidu)"),
+    # Bedrock's limit of a minute is "Too many tokens, please wait": seen: anthropics/claude-code#236
+    _row(r"too many (?:input )?tokens(?!,? please wait)"
+         r"|(?<!daily )(?<!monthly )(?<!hourly )(?<!minute )token limit exceeded",
+         "seen: cohere-ai/sandbox-topically#4; told: tables of clients (Bedrock, LiteLLM)"),
+    _row(r"(?:输入|上下文|提示|tokens).{0,20}(?:超过|超出).{0,20}(?:长度|上限|限制)",
+         "told: tests of a client (Zhipu, Doubao)"),
 )  # fmt: skip
 
 #: The size of the prompt, where the row above states only the window
@@ -173,11 +183,14 @@ WORDS: tuple[tuple[ErrorKind, Saying], ...] = (
     ("bad_request", _row(r"roles must alternate|chat template|jinja|unexpected role|tool call id"
                          r"|system role not supported",
                          "seen: microsoft/autogen#1037 (vLLM, 400), mistralai/mistral-vibe#1006 (llama.cpp, 500)")),
+    ("rate_limited", _row(r"too many tokens,? please wait", "seen: anthropics/claude-code#236 (Bedrock)")),
     ("server", _row(r"loading model|model is (?:currently |still )?loading",
                     "ggml-org/llama.cpp tools/server; Hugging Face")),
 )  # fmt: skip
 
-#: "Please try again in 6m0s" (OpenAI, Groq), "retry after 9 seconds" (Azure), "retry in 34.07s" (Gemini)
+#: seen: "try again in 644ms" (BuilderIO/micro-agent#86, OpenAI), "retry after 3 seconds" (microsoft/action-python#12,
+#: Azure), "Try again in 50 seconds" (Azure-Samples/graphrag-accelerator#129), "retry in 47.434392449s"
+#: (browserbase/mcp-server-browserbase#129, Gemini); told: "try again in 6m0s" (OpenAI, Groq)
 DELAY = re.compile(
     r"(?:try again|retry|wait)(?: again)? (?:in|after|for) "
     r"(?P<delay>(?:[0-9]{1,6}(?:\.[0-9]{1,12})? ?[a-z]{1,12} ?){1,4})",
@@ -191,7 +204,8 @@ FIELDS: tuple[Saying, ...] = tuple(
     _row(words.replace("<field>", r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"), source)
     for words, source in (
         (r"unknown (?:parameter|field|name)s?:? ['\"`]?<field>(?:['\"`]? at '(?P<at>[\w.\[\]]{1,80})')?",
-         "seen: LibreChat#11761 (Gemini); unverified: OpenAI, Databricks"),
+         "seen: LibreChat#11761 (Gemini), teabranch/open-responses-server#41 (OpenAI), "
+         "databricks/databricks-sdk-py#1263"),
         (r"(?:unsupported|unrecognized) (?:parameter|value|request argument)s?(?: supplied)?: ['\"`]?<field>",
          "seen: sipeed/picoclaw#16 (OpenAI)"),
         (r"property ['\"`]<field>['\"`] is (?:unsupported|not supported)",

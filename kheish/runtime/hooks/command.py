@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,13 +19,10 @@ _SHOWN = 300
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-async def run(
-    asked: Asked, *, logs: Path, secrets: Mapping[str, str], environ: Mapping[str, str], limits: Limits
-) -> Replied:
+async def run(asked: Asked, *, secrets: Mapping[str, str], environ: Mapping[str, str], limits: Limits) -> Replied:
     """Run the command, and read its answer. Raises HookFailed."""
-    log = logs / asked.invocation_id
     try:
-        spec = await asyncio.to_thread(_spec, asked, log, secrets, environ, limits)
+        spec = await asyncio.to_thread(_spec, asked, secrets, environ, limits)
         process = await served.start(spec)
     except OSError as error:
         raise HookFailed(f"it could not be started: {error}") from error
@@ -35,24 +31,19 @@ async def run(
         wire.sent(given)
         stdout, code = await served.talk(process, given, MOST_BYTES)
         wire.got(stdout)
-        errors = await asyncio.to_thread(served.tail, log, served.LOG_LIMIT)
+        errors = await process.last_errors(served.ERRORS)
         return await asyncio.to_thread(_read, asked.moment, stdout, errors, code, process.describe_end())
     except OverflowError as error:
         raise HookFailed(str(error)) from error
     finally:
         await process.close()
-        await asyncio.to_thread(shutil.rmtree, log, True)
 
 
-def _spec(
-    asked: Asked, log: Path, secrets: Mapping[str, str], environ: Mapping[str, str], limits: Limits
-) -> ServedSpec:
+def _spec(asked: Asked, secrets: Mapping[str, str], environ: Mapping[str, str], limits: Limits) -> ServedSpec:
     command = asked.file.command
     assert command is not None
     argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
-    return ServedSpec(
-        argv=argv, env=environment(asked.file, asked.cwd, secrets, environ), cwd=asked.cwd, log=log, limits=limits
-    )
+    return ServedSpec(argv=argv, env=environment(asked.file, asked.cwd, secrets, environ), cwd=asked.cwd, limits=limits)
 
 
 def environment(hook: HookFile, cwd: str, secrets: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:

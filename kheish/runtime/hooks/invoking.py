@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from kheish.domain import events
@@ -40,19 +39,13 @@ class Invoked:
 
 
 class Invoker:
-    """Runs hooks. `logs` is the folder for what they write to standard error."""
+    """Runs hooks."""
 
     def __init__(self, agent: Agent, environ: Mapping[str, str] = os.environ) -> None:
         self._agent = agent
         self._state = agent.state
         self._environ = environ
         self.active: set[str] = set()  # invocations that run now
-        self._logs = agent.state.root / ".kheish" / "hooks"
-
-    @property
-    def logs(self) -> Path:
-        """The folder of the logs of commands."""
-        return self._logs
 
     async def invoke(self, asked: Asked, *, keep_input: bool = False, accept: Accept | None = None) -> Invoked:
         """Run a hook to its end. A failure is an outcome; `keep_input`: a restart repeats it from the journal.
@@ -167,7 +160,7 @@ class Invoker:
                     memory=config.sandbox.memory,
                     file_size=config.sandbox.file_size,
                 )
-                return await command.run(asked, logs=self._logs, secrets=secrets, environ=self._environ, limits=limits)
+                return await command.run(asked, secrets=secrets, environ=self._environ, limits=limits)
             case "http":
                 allow, now = config.network.allow, self._state.clock()
                 return await http.run(asked, secrets=secrets, allow=allow, now=now, timeout=limit)

@@ -28,7 +28,7 @@ from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Call
 from kheish.errors import KheishError
 from kheish.runtime import model
-from kheish.runtime.debug.capture import Capture
+from kheish.runtime.debug.capture import Capture, Recorder
 from kheish.runtime.mcp import recording, results
 from kheish.runtime.mcp.answers import Answers
 from kheish.runtime.mcp.connection import CANCEL, OpenCall
@@ -64,15 +64,32 @@ class Calls:
         """Return the functions of a server's tools."""
 
         def run(own_name: str) -> Any:
-            return lambda arguments, context: self._run(server_id, own_name, arguments, context)
+            return self.transcribed(lambda arguments, context: self._run(server_id, own_name, arguments, context))
 
         def recover(own_name: str) -> Any:
-            return lambda _, context: self._recover(server_id, own_name, context)
+            return self.transcribed(lambda _, context: self._recover(server_id, own_name, context), "recovered")
 
         def resume(own_name: str) -> Any:
             return lambda _, context: self._resume(server_id, own_name, context)
 
         return Calling(run=run, recover=recover, resume=resume)
+
+    def transcribed(self, run: Callable[[Any, Context], Awaitable[T]], *part: str) -> Callable[..., Awaitable[T]]:
+        """Return a tool's function that captures its messages with servers where the run is captured."""
+
+        def wrapped(arguments: Any, context: Context) -> Awaitable[T]:
+            recorder = self._recorder(context)
+            return recording.transcribed(recorder, (*self._name(context), *part), run(arguments, context))
+
+        return wrapped
+
+    def _recorder(self, context: Context) -> Recorder | None:
+        return self.debug.of_id(context.run_id) if self.debug is not None else None
+
+    def _name(self, context: Context) -> tuple[str, ...]:
+        """Return the name of a call's artifacts; after a user's answer, with the question: each round has its own."""
+        given = self._call(context).input if context.note.get("input_responses") else None
+        return (context.call_id, given.question_id) if given is not None else (context.call_id,)
 
     # --- a call -------------------------------------------------------------------------------------------------------
 
@@ -82,10 +99,9 @@ class Calls:
         note = context.note
         if task_id := note.get("task_id"):
             return await self._after_task(server_id, own_name, str(task_id), context, note.get("input_responses"))
-        recorder = self.debug.of_id(context.run_id) if self.debug is not None else None
         outcome = await recording.send(
-            recorder,
-            context.call_id,
+            self._recorder(context),
+            self._name(context),
             {"server": server_id, "tool": own_name, "arguments": arguments},
             self.send,
             server_id,
@@ -206,7 +222,7 @@ class Calls:
             what = ", ".join(refused) or "nothing"
             text = f"The MCP server {server_id} asks for {what}, which this client does not offer; the call ends."
             return Result(content=text, is_error=True)
-        asked = _asked(requests)
+        asked = elicitation.asked(requests)
         try:
             items = [item for one in asked for item in elicitation.items(server_id, one, fault)]
         except Unsupported as error:
@@ -240,7 +256,7 @@ class Calls:
         if isinstance(state, Spilled):
             state = await self.state.payloads.text(path, state)
         try:
-            responses = _responses(_asked(requests), answer)
+            responses = elicitation.responses(elicitation.asked(requests), answer)
         except ValueError as error:
             return self._suspend(server_id, requests, context, state=state, task_id=given.task_id, fault=str(error))
         note: dict[str, Any] = {"input_responses": responses}
@@ -274,7 +290,7 @@ class Calls:
                     calling.cancel()
                 return CANCEL
             try:
-                return _responses([asked], answer)[""]
+                return elicitation.responses([asked], answer)[""]
             except ValueError as error:
                 fault = str(error)
         return CANCEL
@@ -363,21 +379,6 @@ class Calls:
             if task.message:
                 context.output(f"{task.message}\n")
             await asyncio.sleep(task.poll)
-
-
-def _asked(requests: Mapping[str, Mapping[str, Any]]) -> list[Asked]:
-    """Return the requests in the order of their keys."""
-    return [
-        Asked(at=at, key=key, params=one.get("params") or {}) for at, (key, one) in enumerate(sorted(requests.items()))
-    ]
-
-
-def _responses(asked: Sequence[Asked], answer: events.QuestionAnswered) -> dict[str, dict[str, Any]]:
-    """Return a user's answer in the server's form, by its own keys. Raises ValueError naming each bad answer."""
-    if answer.outcome != "answered":
-        action = "decline" if answer.outcome == "declined" else "cancel"
-        return {one.key: {"action": action} for one in asked}
-    return {one.key: elicitation.result(one, answer.answers or {}) for one in asked}
 
 
 def _progress(done: float, total: float | None, message: str | None) -> str:

@@ -15,6 +15,7 @@ from kheish.domain.mcp.server import AUDIENCE, FromSlot, McpServer
 from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError
 from kheish.runtime.mcp import processes
+from kheish.runtime.mcp.errors import ErrorLog
 from kheish.runtime.mcp.logins import Logins
 from kheish.runtime.mcp.memory import Memory
 from kheish.runtime.mcp.outcomes import NotConnected
@@ -111,22 +112,27 @@ class Opening:
         if session_id is not None:
             async with self._around.state.using(session_id):
                 workspace = Path(self._around.state.get(Session, session_id).settings["workspace"])
-        spec = await asyncio.to_thread(self._spec, id, server, session_id, workspace, secrets)
-        async with stdio.connect(spec, wire, server.max_message) as streams:
-            yield streams
+        errors = ErrorLog(self.log_of(id, session_id), lambda: self._around.state.scrub)
+        spec = await asyncio.to_thread(self._spec, id, server, workspace, secrets, errors)
+        try:
+            async with stdio.connect(spec, wire, server.max_message) as streams:
+                yield streams
+        finally:
+            await asyncio.shield(errors.close())
 
     def _spec(
-        self, id: str, server: McpServer, session_id: str | None, workspace: Path | None, secrets: Mapping[str, str]
+        self, id: str, server: McpServer, workspace: Path | None, secrets: Mapping[str, str], errors: ErrorLog
     ) -> Any:
         """Return the process of a server. Blocks on disk. Raises NotConnected."""
         folder = workspace
         if folder is None:
             folder = self._around.folder / id
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        errors.prepare()
         return processes.spec_of(
             server,
             folder=folder,
-            log=self.log_of(id, session_id),
+            errors=errors.add,
             secrets=secrets,
             settings=self._around.sandbox(),
             environ=self._around.environ,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from kheish.domain.mcp.server import FromSlot, FromVariable, McpServer, ServerSandbox
@@ -18,13 +18,13 @@ def spec_of(
     server: McpServer,
     *,
     folder: Path,
-    log: Path,
+    errors: Callable[[bytes], Awaitable[None]],
     secrets: Mapping[str, str],
     settings: SandboxSettings,
     environ: Mapping[str, str],
 ) -> ServedSpec:
     """Return the process of a server; `folder` is its working folder if its file names none. `secrets` are the values
-    of its slots. Blocks on disk. Raises NotConnected."""
+    of its slots; `errors` takes its standard error. Blocks on disk. Raises NotConnected."""
     assert server.command is not None and server.sandbox is not None
     place = Path(server.cwd).expanduser() if server.cwd is not None else folder
     if not place.is_dir():
@@ -39,7 +39,7 @@ def spec_of(
     argv: tuple[str, ...] = (program, *server.args)
     if isinstance(box, ServerSandbox):
         argv = _confined(argv, place, box, read_only, settings)
-    return ServedSpec(argv=argv, env=environment, cwd=str(place), log=log, limits=settings.limits)
+    return ServedSpec(argv=argv, env=environment, cwd=str(place), limits=settings.limits, errors=errors)
 
 
 def _environment(

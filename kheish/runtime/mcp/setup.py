@@ -62,7 +62,7 @@ def make(
     servers = Servers(around, agent.tool_source(None), {tool.name: tool for tool in common.make()})
     calls = Calls(state=state, broker=agent.broker, servers=servers, answers=Answers(), logins=logins)
     servers.calling = calls.of
-    common.servers, common.send = servers, calls.send
+    common.servers, common.send, common.transcribed = servers, calls.send, calls.transcribed
     agent.mcp, agent.tool_source = calls, servers.tools
 
 

@@ -78,7 +78,7 @@ async def _note_end(process: Served, wire: Wire) -> None:
             await process.process.wait()
     except TimeoutError:
         pass
-    errors = (await asyncio.to_thread(process.last_errors)).strip()
+    errors = (await process.last_errors()).strip()
     last = errors.splitlines()[-1][-_SHOWN:] if errors else ""
     wire.fail(process.describe_end() + (f"; its last words: {last}" if last else ""))
 

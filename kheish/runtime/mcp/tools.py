@@ -12,8 +12,9 @@ from pydantic import Field
 from kheish.domain.permissions import policy
 from kheish.domain.runs import Run
 from kheish.runtime.mcp import budget, results
+from kheish.runtime.mcp.found import Run as RunTool
 from kheish.runtime.mcp.outcomes import Done, Outcome
-from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
+from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Suspended, Tool, ToolError
 
 if TYPE_CHECKING:
     from kheish.runtime.mcp.servers import Servers
@@ -52,11 +53,12 @@ class Send(Protocol):
 
 
 class Common:
-    """The tools; `servers` and `send` are set when they exist."""
+    """The tools; `servers`, `send` and `transcribed` are set when they exist."""
 
     def __init__(self) -> None:
         self.servers: Servers | None = None
         self.send: Send | None = None
+        self.transcribed: Callable[[RunTool], RunTool] | None = None
 
     async def _search(self, arguments: ToolSearch, context: Context) -> Result:
         assert self.servers is not None
@@ -118,6 +120,15 @@ class Common:
         where = {"server": arguments.server, "prompt": arguments.name}
         return results.prompt(_done(arguments.server, outcome), where)
 
+    def _captured(self, run: Callable[..., Awaitable[Result]]) -> RunTool:
+        """Return the function of a tool whose messages with servers are captured."""
+
+        async def captured(arguments: Any, context: Context) -> Result | Suspended:
+            assert self.transcribed is not None
+            return await self.transcribed(run)(arguments, context)
+
+        return captured
+
     def _check(self, server_id: str, context: Context) -> None:
         """Raise ToolError if the agent may not use the server."""
         assert self.servers is not None
@@ -148,7 +159,7 @@ class Common:
                 arguments=ListResources,
                 effect=Effect.READ,
                 replay=Replay.SAFE,
-                run=self._list,
+                run=self._captured(self._list),
                 network=True,
                 timeout=_SECONDS,
             ),
@@ -158,7 +169,7 @@ class Common:
                 arguments=ReadResource,
                 effect=Effect.EFFECT,
                 replay=Replay.SAFE,
-                run=self._read,
+                run=self._captured(self._read),
                 network=True,
                 timeout=_SECONDS,
             ),
@@ -168,7 +179,7 @@ class Common:
                 arguments=GetPrompt,
                 effect=Effect.EFFECT,
                 replay=Replay.SAFE,
-                run=self._prompt,
+                run=self._captured(self._prompt),
                 network=True,
                 timeout=_SECONDS,
             ),

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kheish.runtime.mcp import cleaning
+from kheish.runtime.mcp import cleaning, transcript
 from kheish.runtime.mcp.cleaning import LeftOut, Notes
+from kheish.runtime.mcp.transcript import Transcript
 from kheish.texts import is_number
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: requests whose answers are remembered; a server that never answers must not fill the memory
 _MOST_OPEN = 10_000
+#: the requests of calls, as opposed to those of the connection itself
+_CALLS = frozenset({"tools/call", "resources/read", "prompts/get", "tasks/get", "tasks/update", "tasks/cancel"})
 #: problem codes of a connection
 FAILED, TOO_LARGE = "mcp_failed", "mcp_message_too_large"
 
@@ -41,11 +44,47 @@ class Wire:
     on_banner: Callable[[str], None] = _ignore
     left_out: dict[str, list[LeftOut]] = field(default_factory=dict)
     methods: dict[Any, str] = field(default_factory=dict)
+    transcripts: dict[Any, Transcript] = field(default_factory=dict)
 
-    def method_of(self, id: Any) -> str:
-        """Return the method of the request that is answered, once; some servers answer with a text."""
-        keys = (id, int(id)) if isinstance(id, str) and is_number(id) else (id,)
-        return next((method for key in keys if (method := self.methods.pop(key, ""))), "")
+    def request_of(self, id: Any) -> Any:
+        """Return the id of the open request that is answered; some servers answer with a text."""
+        return int(id) if id not in self.methods and isinstance(id, str) and is_number(id) else id
+
+    def sent(self, message: Any) -> None:
+        """Note a message of the SDK: the method of a request, and the call that it belongs to."""
+        method, id, own = getattr(message, "method", None), getattr(message, "id", None), transcript.current()
+        if isinstance(method, str) and id is not None:
+            if len(self.methods) >= _MOST_OPEN:
+                oldest = next(iter(self.methods))
+                del self.methods[oldest]
+                self.transcripts.pop(oldest, None)
+            self.methods[id] = method
+            if own is not None:
+                self.transcripts[id] = own
+        own = own or (self._only() if self.transcripts else None)
+        if own is not None:
+            own.note("sent", message)
+
+    def received(self, message: Any) -> str:
+        """Note a message of the server; return the method of the request that it answers, if it does."""
+        if hasattr(message, "result") or hasattr(message, "error"):
+            id = self.request_of(message.id)
+            own, method = self.transcripts.pop(id, None), self.methods.pop(id, "")
+        else:
+            own, method = (self._named(message) if self.transcripts else None), ""
+        if own is not None:
+            own.note("received", message)
+        return method
+
+    def _named(self, message: Any) -> Transcript | None:
+        params = getattr(message, "params", None)
+        token = params.get("progressToken") if isinstance(params, dict) else None
+        return self.transcripts.get(self.request_of(token)) if token is not None else self._only()
+
+    def _only(self) -> Transcript | None:
+        """Return the transcript of the open call, if there is but one: a message without a name belongs to no other."""
+        owners = {self.transcripts.get(id) for id, method in self.methods.items() if method in _CALLS}
+        return owners.pop() if len(owners) == 1 else None
 
     def fail(self, fault: str, code: str = FAILED) -> None:
         """Note why the connection ends; the first reason counts."""
@@ -96,10 +135,11 @@ class Incoming(_Stream):
 
     async def _cleaned(self, item: Any) -> Any:
         message = getattr(item, "message", None)
-        result = getattr(message, "result", None)
-        if message is None or not isinstance(result, dict):
+        if message is None:
             return item
-        method = self._wire.method_of(message.id)
+        method, result = self._wire.received(message), getattr(message, "result", None)
+        if not isinstance(result, dict):
+            return item
         notes = Notes()
         if method in cleaning.LISTS:
             message.result = await asyncio.to_thread(cleaning.clean, method, result, notes)
@@ -125,18 +165,14 @@ class Incoming(_Stream):
 
 
 class Outgoing(_Stream):
-    """The write stream of the SDK, which remembers the method of each request."""
+    """The write stream of the SDK, whose messages are noted."""
 
     def __init__(self, stream: WriteStream[Any], wire: Wire) -> None:
         super().__init__(stream, wire)
 
     async def send(self, item: SessionMessage, /) -> None:
         """Send a message."""
-        method, id = getattr(item.message, "method", None), getattr(item.message, "id", None)
-        if isinstance(method, str) and id is not None:
-            if len(self._wire.methods) >= _MOST_OPEN:
-                self._wire.methods.pop(next(iter(self._wire.methods)))
-            self._wire.methods[id] = method
+        self._wire.sent(item.message)
         await self._stream.send(item)
 
     async def __aenter__(self) -> Outgoing:

@@ -4,7 +4,6 @@ a secret, and the library's plugins do what they like."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from pathlib import Path
 
@@ -37,10 +36,9 @@ sys.exit(0 if sent else {_FAILED})
 
 async def send(job: Job, way: Way) -> Sent:
     """Send the notice. Raises NotDelivered, KheishError."""
-    log = way.logs / f"{job.delivery_id}-{job.attempt}"
     environment = {"PATH": way.environ.get("PATH", ""), "HOME": str(Path.home()), "LANG": "C.UTF-8"}
     argv = (sys.executable, "-I", "-c", _CHILD)
-    spec = ServedSpec(argv=argv, env=environment, cwd="/", log=log, limits=way.limits)
+    spec = ServedSpec(argv=argv, env=environment, cwd="/", limits=way.limits)
     async with way.lend(job.sink.url or "") as lease:
         given = {"url": lease.value, "body": job.text, "title": _title(job)}
         code = await _run(spec, orjson.dumps(given), way.seconds)
@@ -72,7 +70,6 @@ async def _run(spec: ServedSpec, data: bytes, seconds: float) -> int:
         raise Unclear(str(error)) from error
     finally:
         await process.close()
-        await asyncio.to_thread(shutil.rmtree, spec.log, True)
 
 
 def _title(job: Job) -> str:

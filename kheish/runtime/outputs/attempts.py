@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from kheish import ids
@@ -60,7 +59,6 @@ class Attempts:
         self.state = state
         self._broker = broker
         self._environ = environ
-        self.logs: Path = state.root / ".kheish" / "outputs"
 
     async def run(self, delivery_id: str, space: Callable[[float], Awaitable[None]]) -> Ended:
         """Try a delivery of a loaded session. Raises StoreFailed, Unavailable, Damaged."""
@@ -206,7 +204,7 @@ class Attempts:
         if isinstance(origin, str):
             workspace, scope, subjects, rules = origin, (), ["daemon"], ()
         else:
-            workspace, scope = origin.settings["workspace"] or "", scopes.credential(origin.settings)
+            workspace, scope = workspaces.here(origin.settings) or "", scopes.credential(origin.settings)
             subjects, rules = [f"session:{origin.session_id}", "daemon"], origin.settings["permission_rules"]
 
         def lend(slot: str) -> AbstractAsyncContextManager[Lease]:
@@ -222,7 +220,6 @@ class Attempts:
             allow=config.network.allow,
             workspace=workspaces.door_of(self.state, workspace),
             rules=permission_rules.scopes(self.state.definitions.permissions, rules),
-            logs=self.logs,
             environ=self._environ,
             limits=Limits(processes=sandbox.processes, memory=sandbox.memory, file_size=sandbox.file_size),
         )

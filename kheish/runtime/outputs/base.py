@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from kheish.auth.broker import Lease
@@ -95,7 +94,6 @@ class Way:
     workspace: Door
     #: the rules for what agents may write there
     rules: Scopes
-    logs: Path
     environ: Mapping[str, str]
     limits: Limits
 

@@ -6,7 +6,6 @@ Exit status 0: delivered; 65: refused for good; anything else: it is tried again
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 from kheish.jobs import served
@@ -22,10 +21,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 async def send(job: Job, way: Way) -> Sent:
     """Run the command. Raises NotDelivered."""
-    log = way.logs / f"{job.delivery_id}-{job.attempt}"
-    spec = ServedSpec(
-        argv=_words(job), env=_environment(job, way), cwd=str(way.workspace.path), log=log, limits=way.limits
-    )
+    spec = ServedSpec(argv=_words(job), env=_environment(job, way), cwd=str(way.workspace.path), limits=way.limits)
     try:
         process = await served.start(spec)
     except OSError as error:
@@ -33,15 +29,13 @@ async def send(job: Job, way: Way) -> Sent:
     try:
         async with asyncio.timeout(way.seconds):
             stdout, code = await served.talk(process, job.body + b"\n", _MOST_BYTES)
-        errors = await asyncio.to_thread(served.tail, log, served.LOG_LIMIT)
-        said = f"{process.describe_end()}{_shorten(errors)}"
+        said = f"{process.describe_end()}{_shorten(await process.last_errors(served.ERRORS))}"
     except TimeoutError as error:
         raise Unclear(f"it took longer than {way.seconds:g} s, and was ended") from error
     except OverflowError as error:
         raise Unclear(str(error)) from error
     finally:
         await process.close()
-        await asyncio.to_thread(shutil.rmtree, log, True)
     if code == _REFUSES:
         raise Refused(said)
     if code != 0:

@@ -10,14 +10,22 @@ from kheish import resources
 from kheish.runtime.traces.span import Span
 
 if TYPE_CHECKING:
+    import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import ReadableSpan
+
+#: statuses that say that the receiver will never take this request
+_NEVER = frozenset({400, 413, 422})
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 class NotSent(Exception):
-    """The failure of an export; the text is the reason."""
+    """The failure of an export; the text is the reason. `is_final`: the receiver will never take these spans."""
+
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
 
 
 def is_installed() -> bool:
@@ -47,22 +55,52 @@ def send(spans: Sequence[Span], endpoint: str | None, headers: str | None) -> No
     """Send spans; the variables OTEL_EXPORTER_OTLP_* apply. Blocks on the network. Raises NotSent."""
     from opentelemetry.sdk.trace.export import SpanExportResult
 
-    exporter = _exporter(endpoint, headers)
+    session = _guarded()
+    exporter = _exporter(endpoint, headers, session)
     try:
         result = exporter.export([_readable(span) for span in spans])
     except Exception as error:  # the exporter's transport has errors of its own
         raise NotSent(f"{type(error).__name__}: {error}") from error
     finally:
         exporter.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry has no types here
+    status, where = session.answered
+    if status is not None and 300 <= status < 400:  # the exporter takes it for a success
+        raise NotSent(f"the receiver redirects to {where!r}, which is not followed: set traces.endpoint to it")
     if result is not SpanExportResult.SUCCESS:
-        raise NotSent("the receiver did not take them; the daemon's log says why")
+        raise NotSent(
+            f"the receiver answered {status}" if status else "the receiver did not take them; the log says why",
+            is_final=status in _NEVER,
+        )
 
 
-def _exporter(endpoint: str | None, headers: str | None) -> OTLPSpanExporter:
+def _exporter(endpoint: str | None, headers: str | None, session: requests.Session) -> OTLPSpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     given: dict[str, Any] = {"endpoint": endpoint} if endpoint is not None else {}
-    return OTLPSpanExporter(**given, headers=parsed(headers) or None)
+    return OTLPSpanExporter(**given, headers=parsed(headers) or None, session=session)
+
+
+def _guarded() -> Any:
+    """Return a session that follows no redirect and reads no answer but its status and headers.
+
+    `answered` has the status of the newest answer, and the address that it redirects to. The address of the receiver
+    is the operator's own, like the `api_base` of a route.
+    """
+    import requests
+
+    class Guarded(requests.Session):
+        answered: tuple[int | None, str] = (None, "")
+
+        def request(self, method: Any, url: Any, *given: Any, **named: Any) -> requests.Response:
+            named |= {"allow_redirects": False, "stream": True}
+            self.answered = None, ""
+            response = super().request(method, url, *given, **named)
+            response._content = b""
+            response.close()
+            self.answered = response.status_code, response.headers.get("location", "").partition("?")[0][:200]
+            return response
+
+    return Guarded()
 
 
 def _readable(span: Span) -> ReadableSpan:

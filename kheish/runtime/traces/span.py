@@ -1,8 +1,7 @@
-"""A span as data, with ids that follow from what it stands for: the same after a restart."""
+"""A span as data."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,17 +35,6 @@ class Span:
     moments: tuple[Moment, ...] = ()
     error: str | None = None
     link: str | None = None
-
-
-def trace_id(run_id: str) -> int:
-    """Return the id of a run's trace: the beginning of its SHA-256."""
-    return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:16], "big")
-
-
-def span_id(run_id: str, *parts: str | int) -> int:
-    """Return the id of a span of a run, from the turn, the attempt or the call that it stands for."""
-    name = "/".join((run_id, *map(str, parts)))
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def nanoseconds(at: str) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kheish.domain.traces import root_id, span_id, trace_id
 from kheish.runtime.traces import genai
-from kheish.runtime.traces.span import Moment, Span, Value, nanoseconds, span_id, trace_id
+from kheish.runtime.traces.span import Moment, Span, Value, nanoseconds
 
 Line = Mapping[str, Any]
 FINAL = ("run.completed", "run.failed", "run.cancelled", "run.interrupted")
@@ -33,7 +34,7 @@ class _Run:
         self._session_id = session_id
         self._has_content = content
         self._trace = trace_id(run_id)
-        self._root = span_id(run_id, "run")
+        self._root = root_id(run_id)
         self._open: dict[tuple[Any, ...], Line] = {}
         self._made: list[Span] = []
 

@@ -7,6 +7,11 @@ import re
 
 #: a pair of escapes, after whole pairs of backslashes at most: otherwise its first backslash is itself escaped
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+#: an escape in JSON: a pair, a half, or any other, which is passed over so that its backslash escapes nothing
+_ESCAPE = re.compile(
+    rb"\\(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\(u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 #: characters without meaning, one of which marks a pair while libyaml reads
 _SENTINELS = "\ue0f0\ue0f1\uf8f0\U000f3a17\U0010f3b5"
 
@@ -14,6 +19,14 @@ _SENTINELS = "\ue0f0\ue0f1\uf8f0\U000f3a17\U0010f3b5"
 def is_in(text: str) -> bool:
     """Return whether a text contains half of a pair, which no file and no response can hold."""
     return not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def replaced(raw: bytes) -> bytes:
+    """Return a JSON text with the replacement character for halves of pairs, which clients leave when they cut a
+    text in the middle of an emoji."""
+    if not _HALF.search(raw):
+        return raw
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], raw)
 
 
 def hide(text: str) -> tuple[str, str | None]:

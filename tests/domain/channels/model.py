@@ -128,6 +128,7 @@ class History:
             self.busy.get(line["session"], set()).discard(line["run"])
         elif kind in (known := {
             "channel.posted": self.posted_message,
+            "channel.edited": self.edited_message,
             "channel.turn_granted": self.turn_granted,
             "channel.turn_renewed": self.turn_renewed,
             "channel.turn_ended": self.turn_ended,
@@ -157,6 +158,13 @@ class History:
                 talk.passed_on = [*post["mentioned"], *(one for one in talk.passed_on if one not in post["mentioned"])]
                 self.blame(len(talk.replies) <= self.rules.replies, f"{len(talk.replies)} replies to one message")
 
+    def edited_message(self, data: Mapping[str, Any], line: Line) -> None:
+        """While turns are open, an edit is news like a message."""
+        post = data["post"]
+        talk = self.talks[post["thread"]]
+        if talk.asked is not None or any(one["thread"] == post["thread"] for one in self.leases.values()):
+            talk.messages.append((line["n"], f"human:{post['author']['name']}"))
+
     def turn_granted(self, data: Mapping[str, Any], line: Line) -> None:
         now, turn = seconds(line["at"]), data["turn_id"]
         self.blame(turn not in self.granted, f"{turn} was granted twice")
@@ -167,7 +175,7 @@ class History:
         self.blame(len(recent) + len(self.leases) < self.rules.posts, "the loop guard let one through")
         talk = self.talks[data["thread"]]
         talk.seen[data["member"]] = data["upto"]
-        self.blame(data["upto"] == talk.messages[-1][0], f"{turn} is not shown the newest message")
+        self.blame(talk.messages[-1][0] <= data["upto"] < line["n"], f"{turn} is not shown the newest message")
         talk.passed_on = [one for one in talk.passed_on if one != data["member"]]
         self.granted.add(turn)
         self.leases[turn] = {**data, "until": seconds(data["expires_at"]), "asked": talk.asked}

@@ -141,6 +141,11 @@ class Room:
             drafts = await posting.compose(self.p.state, "room", ADA, wanted, opens=True, by="token:ada")
             self.p.state.append(*drafts)
 
+    async def edit(self, message_id: str, text: str) -> None:
+        async with rooms.changing(self.p.state, "room"):
+            if drafts := await posting.edit(self.p.state, "room", message_id, text, ADA, by="token:ada"):
+                self.p.state.append(*drafts)
+
     @property
     def threads(self) -> list[str]:
         """The threads that no kill has taken."""
@@ -179,8 +184,10 @@ class Room:
     # --- what must hold -----------------------------------------------------------------------------------------------
 
     async def finish(self) -> None:
-        """Let all models be silent until nothing moves, however long it takes."""
+        """Let all models be silent until nothing moves, however long it takes. Whenever the loop guard pauses the
+        channel, a person resumes it."""
         for _ in range(400):
+            await self.resume()
             await self.pump()
             runs = self.open_runs()
             if not runs and not self.p.groups and not await self.waits():
@@ -191,10 +198,15 @@ class Room:
             await self.tick(10.0)
         raise AssertionError("it does not come to rest")
 
+    async def resume(self) -> None:
+        async with pins.owner(self.p.state, CHANNELS, "room"):
+            if speaking.room(self.p.state, "room").channel.is_paused:
+                self.p.state.append(events.ChannelResumed(channel_id="room").on())
+
     async def waits(self) -> bool:
         async with pins.owner(self.p.state, CHANNELS, "room"):
             room = speaking.room(self.p.state, "room")
-            return bool(room.turns) or (any(one.floor for one in room.threads) and not room.channel.is_paused)
+            return bool(room.turns) or any(one.floor for one in room.threads)
 
     def judge(self, *, is_quiet: bool) -> None:
         history = History(self.files[0][1])
@@ -233,7 +245,7 @@ async def act(room: Room, data: st.DataObject) -> None:
     """One thing that happens, whatever it is."""
     names = [one["member"] for one in room.file["members"]]
     runs = room.open_runs()
-    what = data.draw(st.sampled_from(["post", "speak", "speak", "speak", "tick", "mute", "pause"]))
+    what = data.draw(st.sampled_from(["post", "speak", "speak", "speak", "edit", "tick", "mute", "pause"]))
     if what == "post" or (what == "speak" and not runs):
         to = data.draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
         thread = data.draw(st.sampled_from([None, *room.threads[-2:]]))
@@ -244,6 +256,9 @@ async def act(room: Room, data: st.DataObject) -> None:
         await room.speak(
             run, text, data.draw(st.sampled_from(["completed", "completed", "failed", "cancelled", "open"]))
         )
+    elif what == "edit" and room.threads:
+        number = data.draw(st.integers(0, 9))  # the same text changes nothing
+        await room.edit(data.draw(st.sampled_from(room.threads[-2:])), f"hello {number}")
     elif what == "tick":
         await room.tick(data.draw(st.sampled_from([1.0, 16.0, 61.0])))
     elif what == "mute":
@@ -251,7 +266,7 @@ async def act(room: Room, data: st.DataObject) -> None:
         members = [{**one, "muted": not one["muted"]} if one["member"] == chosen else one
                    for one in room.file["members"]]  # fmt: skip
         room.define({**room.file, "members": members})
-    else:
+    elif what == "pause":
         room.p.state.definitions.get("channels", "room")
         async with pins.owner(room.p.state, CHANNELS, "room"):
             is_paused = speaking.room(room.p.state, "room").channel.is_paused
@@ -270,9 +285,6 @@ async def live(root: Path, data: st.DataObject) -> None:
                 await room.kill(data.draw(st.integers(0, len(room.p.groups))))
             await room.pump()
         room.judge(is_quiet=False)
-        async with pins.owner(room.p.state, CHANNELS, "room"):
-            if speaking.room(room.p.state, "room").channel.is_paused:
-                room.p.state.append(events.ChannelResumed(channel_id="room").on())
         await room.finish()
         room.judge(is_quiet=True)
         assert not [one for one in room.p.state.loaded(Turn) if one.ended_at is None]

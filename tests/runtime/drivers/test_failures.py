@@ -37,6 +37,14 @@ def openai(message: str, code: str | None = None, **more: Any) -> dict[str, Any]
 TOO_LONG: dict[str, tuple[int, Any, int | None, int | None]] = {
     "openai": (400, openai("This model's maximum context length is 8192 tokens. However, your messages resulted in 9031 "
                            "tokens. Please reduce the length of the messages.", "context_length_exceeded"), 8192, 9031),
+    "volcano ark": (400, openai("Input length 203743 exceeds the maximum length 202752"), 202752, 203743),
+    "sglang, without a window": (400, openai("Input length (160062 tokens) exceeds the maximum allowed length (59862 "
+                                             "tokens)."), 59862, 160062),
+    "siliconflow": (400, {"code": 20015, "message": "length of prompt_tokens (147509) must be less than max_seq_len "
+                                                    "(65536).", "data": None}, 65536, 147509),
+    "bedrock, with sizes": (400, {"message": "Too many input tokens. Max input tokens: 8192, request input token count: 9279 "},
+                8192, 9279),
+    "baidu": (400, openai("prompt tokens too long"), None, None),
     "openai responses": (400, openai("Your input exceeds the context window of this model."), None, None),
     "azure": (400, openai("Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 509178 "
                           "tokens."), 272000, 509178),
@@ -138,6 +146,9 @@ def test_a_prompt_that_is_too_long_is_known_and_its_numbers_are_learned(server: 
 OTHERS: dict[str, tuple[int | None, Any, str, str | None]] = {
     "a field is too long": (400, openai("Expected a string with maximum length 64, but got a string with length 65.",
                                         "string_above_max_length", param="prompt_cache_key"), "bad_request", None),
+    "Bedrock's limit of a minute, in a stream": (None, {"message": "Too many tokens, please wait before trying again."},
+                                                 "rate_limited", None),
+    "tokens a day": (403, openai("Daily token limit exceeded"), "auth", None),
     "tokens a minute": (429, openai("Rate limit reached: too many tokens per minute"), "rate_limited", None),
     "too long an answer": (400, openai("max_tokens is too large: 99999. This model supports at most 4096"), "bad_request",
                            None),

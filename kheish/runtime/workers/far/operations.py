@@ -17,6 +17,7 @@ from kheish.domain import workspaces
 from kheish.domain.permissions.rules import ToolCall
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime import binding, locating
+from kheish.runtime.project import instructions
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
@@ -140,6 +141,17 @@ async def _usable(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"usable": await pool.run(door, workspaces.is_usable, door)}
 
 
+async def _missing(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return why a file cannot be read; empty if it can."""
+    return {"why": await locating.missing(place.door(args), str(args["path"]))}
+
+
+async def _instructions(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the project's instructions."""
+    parts = await instructions.collect(place.door(args))
+    return {"parts": [{**asdict(one), "raw": b64encode(one.raw).decode()} for one in parts]}
+
+
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +204,8 @@ CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, 
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,
+    "missing": _missing,
+    "instructions": _instructions,
     "start": _start,
     "state": _state,
     "output": _output,
