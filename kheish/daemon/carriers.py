@@ -13,11 +13,12 @@ from kheish.runtime.tools.shell import SandboxSettings, is_confined
 from kheish.runtime.workers import pool
 from kheish.runtime.workers.carrier import Carrier
 from kheish.runtime.workers.carrying import Confine
+from kheish.runtime.workers.cluster.carrier import ray
 from kheish.runtime.workers.ssh import Ssh
 
 
-def carrier_of(definitions: InForce, worker: str) -> Carrier:
-    """Return the carrier of a worker. Raises NotFound, WorkerUnreachable."""
+def carrier_of(root: Path, home: str, definitions: InForce, worker: str) -> Carrier:
+    """Return the carrier of a worker. `home` names the state root there. Raises NotFound, WorkerUnreachable."""
     found = definitions.by_kind["workers"].get(worker)
     if found is None:
         return pool.none(worker)
@@ -26,7 +27,8 @@ def carrier_of(definitions: InForce, worker: str) -> Carrier:
         raise WorkerUnreachable(f"The worker {worker!r} is disabled in {found.path}.")
     if file.carrier == "ssh":
         return Ssh(file.address)
-    raise WorkerUnreachable(f"The carrier {file.carrier} of {found.path} is not installed: pip install 'kheish[ray]'.")
+    record = str(root / ".kheish" / f"ray-{worker}.json")
+    return ray(file.address, file.resources, home=home, worker=worker, record=record)
 
 
 def confine(settings: Callable[[], SandboxSettings]) -> Confine:

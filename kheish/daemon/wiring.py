@@ -326,7 +326,8 @@ def _agent(
 
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    workers = Workers(lambda worker: carrier_of(state.definitions, worker), pool.home_of(root))
+    home = pool.home_of(root)
+    workers = Workers(lambda worker: carrier_of(root, home, state.definitions, worker), home)
     carrying = Carrying(state, workers, state_home() / "kheish" / "depots" / unique_name(root), confine(sandbox))
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)

@@ -13,7 +13,7 @@ from typing import Any
 from kheish.errors import WorkerUnreachable
 from kheish.runtime.executor import Local
 from kheish.runtime.tools.shell import SandboxSettings
-from kheish.runtime.workers.carrier import Stream, Writer
+from kheish.runtime.workers.carrier import Carrier, Stream, Writer
 from kheish.runtime.workers.connection import Connection
 from kheish.runtime.workers.far import stdio
 from kheish.runtime.workers.frames import Reader
@@ -82,8 +82,8 @@ class Machine:
                 transport.close()
 
 
-def place(live: Live, machine: Machine) -> Live:
-    """Let the session's worker `big` be this machine."""
+def place(live: Live, machine: Carrier) -> Live:
+    """Let the session's worker `big` be this machine, or what a carrier leads to."""
     workers = Workers(lambda worker: machine, "home-1")
     workers._links["big"] = Connection("big", machine, "home-1", pauses=PAUSES)
     live.agent.workers = workers

@@ -45,7 +45,7 @@ class Place:
     def hidden(self) -> Hidden:
         """The paths that no tool may open here: the worker's own, and the user's keys and settings of Kheish."""
         home = Path.home()
-        return Hidden((self.root, home / ".ssh", home / ".config" / "kheish"))
+        return Hidden((self.root, home / ".ssh", home / ".config" / "kheish", home / ".ray"))
 
     def door(self, args: Mapping[str, Any]) -> Door:
         """Return the door to the workspace that a call names."""
