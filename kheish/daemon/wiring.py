@@ -17,6 +17,7 @@ from kheish.api.mcp.logins import CALLBACK
 from kheish.api.operations import FEATURES
 from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
+from kheish.auth.accounts import ProviderAccounts
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.authoring import memory as memory_files
@@ -90,6 +91,7 @@ class Auth:
     broker: Broker
     tokens: tokens.Tokens
     logins: logins.Logins
+    accounts: ProviderAccounts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -198,6 +200,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "bus": bus,
         "tokens": auth.tokens,
         "logins": auth.logins,
+        "accounts": auth.accounts,
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
@@ -253,7 +256,13 @@ def _auth(
     known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
     browsers = logins.Logins(known, logins.read(state.root), clock=state.clock)
     broker = Broker(state, vault, environ)
-    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers)
+
+    def redirect() -> str:
+        return (state.definitions.config.public_url or daemon().facts.url) + CALLBACK
+
+    accounts = ProviderAccounts(state, vault, secrets, redirect)
+    broker.renew = accounts.renew
+    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers, accounts=accounts)
 
 
 def _adopting(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Adopting:
