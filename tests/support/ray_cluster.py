@@ -26,6 +26,10 @@ _STARTED = 120.0
 _STORE = "--object-store-memory=80000000"
 
 
+class NotStarted(Exception):
+    """The error that Ray itself does not start, which it does not on a machine that is too busy."""
+
+
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -65,7 +69,8 @@ class Cluster:
         done = subprocess.run(
             command, env=self.environment(**more), capture_output=True, text=True, timeout=_STARTED, check=False
         )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        if done.returncode:
+            raise NotStarted(done.stdout[-2000:] + done.stderr[-2000:])
 
     def start_worker_node(self) -> None:
         """Start another node for the worker, with its own folder."""

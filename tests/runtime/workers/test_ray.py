@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -32,7 +34,11 @@ WAITS = "touch started; while [ ! -e go ]; do sleep 0.05; done; echo end"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with ray_cluster.cluster() as made:
+    with contextlib.ExitStack() as stack:
+        try:
+            made = stack.enter_context(ray_cluster.cluster())
+        except (ray_cluster.NotStarted, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"Ray itself does not start here: {str(error)[-200:]}")
         yield made
 
 
