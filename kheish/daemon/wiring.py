@@ -28,7 +28,6 @@ from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.problems import Problems
-from kheish.authoring.sources import LATER
 from kheish.authoring.stacks.stacks import Stacks
 from kheish.beneath import Hidden
 from kheish.config import Config
@@ -75,7 +74,7 @@ from kheish.store.secrets import config_folder, identity_path
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, *sorted(LATER), memory_files.FOLDER, "pending", "inbox", "secrets")
+WATCHED_FOLDERS = (*KINDS, memory_files.FOLDER, "pending", "inbox", "secrets")
 WATCHED_FILES = tuple(TOP)
 
 
@@ -209,6 +208,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "debug": agent.debug,
         "measures": store.measures,
         "worktrees": agent.worktrees,
+        "workers": agent.workers,
         "skills": agent.skills,
         "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,

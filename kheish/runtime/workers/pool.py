@@ -45,6 +45,11 @@ class Workers:
         """Return the state of each connection that was used."""
         return {worker: link.health for worker, link in self._links.items()}
 
+    def open_calls(self, worker: str) -> int:
+        """Return the number of calls that are open on a worker."""
+        link = self._links.get(worker)
+        return link.open_calls if link is not None else 0
+
     async def renew(self, worker: str) -> None:
         """Forget the connection, since the worker's definition has changed; its jobs continue."""
         link = self._links.pop(worker, None)

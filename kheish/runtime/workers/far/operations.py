@@ -20,7 +20,7 @@ from kheish.runtime import binding, locating
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
-from kheish.runtime.workers.far import workspaces as copies
+from kheish.runtime.workers.far import about, workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -186,6 +186,8 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]] = {
     "tool": _tool,
+    "about": lambda place, args: about.about(place.root),
+    "weigh": lambda place, args: about.weigh(args),
     "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
     "locate": _locate,
     "facts": _facts,
