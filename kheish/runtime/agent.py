@@ -54,6 +54,7 @@ class Driven:
     rendered: Rendered = field(default_factory=Rendered)
     digests: Digests = field(default_factory=Digests)
     replayed: Mark | None = None
+    sections: dict[str, str] = field(default_factory=dict)  # digests of the prompt's sections, as journaled last
 
 
 @dataclass(slots=True)

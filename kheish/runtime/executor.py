@@ -18,6 +18,7 @@ from kheish.runtime import binding, locating
 from kheish.runtime.binding import Facts
 from kheish.runtime.drivers import described, registry
 from kheish.runtime.drivers.base import Reply, Request
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.locating import Where
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool
 
@@ -61,12 +62,21 @@ class Executor(Protocol):
         """Return how a worker confines commands, as far as it is known; None for this machine."""
         ...
 
+    async def aclose(self) -> None:
+        """Close connections, and end the processes of drivers."""
+        ...
+
 
 class Local:
-    """An executor in this process."""
+    """An executor on this machine: tools in this process, model calls in the processes of a pool if there is one."""
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self._pool = pool
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Run one model call by the named driver."""
+        if self._pool is not None and self._pool.accepts(driver, request):
+            return await self._pool.complete(driver, request, on_delta)
         instance = await registry.get(driver)
         return await instance.complete(request, on_delta)
 
@@ -103,3 +113,9 @@ class Local:
     def sandbox(self, worker: str | None) -> SandboxFacts | None:
         """Return nothing: the daemon's own sandbox counts."""
         return None
+
+    async def aclose(self) -> None:
+        """Close the drivers and their processes."""
+        if self._pool is not None:
+            await self._pool.aclose()
+        await registry.close_all()

@@ -8,7 +8,18 @@ from typing import Any, Literal
 
 from kheish.domain import completion, spent
 from kheish.domain.debug import Level
-from kheish.domain.events import Entry, Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
+from kheish.domain.events import (
+    Artifact,
+    Entry,
+    Limits,
+    Request,
+    RunError,
+    RunSettings,
+    Scope,
+    Text,
+    ToolPolicy,
+    frozen,
+)
 from kheish.domain.runs.lifecycle import FINAL, WAITING, Status
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent, SpentTree
@@ -23,6 +34,8 @@ class Output(View):
     output_id: str
     kind: str
     content: Text
+    artifacts: tuple[Artifact, ...] = ()
+    """The files that were sent with it."""
 
 
 @frozen

@@ -50,6 +50,10 @@ class Placed:
         """Ask for the window here."""
         return await self._local.window(request)
 
+    async def aclose(self) -> None:
+        """Close the other executor. The connections to workers are closed apart."""
+        await self._local.aclose()
+
     async def plan(self, tool: Tool, arguments: Any, context: Context) -> Mapping[str, Any]:
         """Plan a call where its workspace is."""
         link = self._link(tool, arguments, context)
