@@ -270,9 +270,7 @@ class Keeper:
         self._commit(Committed(author=author, contents=contents, before=before))
 
 
-async def append(
-    state: State, catalog: Catalog, entries: Sequence[Draft], by: Set[str] | None = None
-) -> list[Origin]:
+async def append(state: State, catalog: Catalog, entries: Sequence[Draft], by: Set[str] | None = None) -> list[Origin]:
     """Append entries of the ledger as a group, and wait until they are durable. Returns their origins. `by`: as in
     `Catalog.set_origin`."""
     digests = [entry.event.digest for entry in entries if isinstance(entry.event, MemoryEntry)]
