@@ -32,7 +32,7 @@ class Workers(Reactor):
         self._reported: dict[str, str] = {}
 
     def heard(self, batch: Sequence[Recorded]) -> None:
-        """Connect anew to workers whose file has changed."""
+        """Reconnect to workers whose file has changed."""
         for item in batch:
             event = item.entry.event
             if isinstance(event, events.DefinitionChanged) and event.path.startswith(_FOLDER):
