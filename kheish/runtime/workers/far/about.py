@@ -1,4 +1,4 @@
-"""What a worker reports about its machine."""
+"""The report of a worker about its machine."""
 
 from __future__ import annotations
 
