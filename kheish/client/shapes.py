@@ -5300,8 +5300,8 @@ class WorkerFile(TypedDict):
     """ssh: `user@host`, or a host of the user's own ssh configuration. ray: `ray://head:10001`, `host:port`, or
     `auto`."""
     resources: NotRequired[dict[str, float]]
-    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what each workspace needs, such
-    as `CPU: 4`."""
+    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what it reserves, such as `CPU:
+    4`."""
     labels: NotRequired[list[str]]
     """Words by which sessions may choose it, such as `gpu`."""
     workspace: NotRequired[Literal["git", "path"]]

@@ -38,7 +38,7 @@ class WorkerFile(_Part):
     resources: Annotated[dict[Annotated[str, Field(min_length=1, max_length=100)], _Amount], Field(max_length=50)] = (
         Field(default_factory=dict)
     )
-    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what each workspace needs, such as
+    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what it reserves, such as
     `CPU: 4`."""
     labels: Annotated[tuple[Label, ...], Field(max_length=20)] = ()
     """Words by which sessions may choose it, such as `gpu`."""
