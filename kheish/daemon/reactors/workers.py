@@ -1,4 +1,4 @@
-"""Workers: their load for placement, a problem while one is not reachable, and a fresh connection when a file changes."""
+"""Workers: their load for placement, a problem while one is not reachable, a fresh connection when a file changes."""
 
 from __future__ import annotations
 
