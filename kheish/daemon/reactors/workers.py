@@ -1,4 +1,4 @@
-"""Workers: their load for placement, a problem while one is not reachable, and a new connection when a file changes."""
+"""Workers: their load for placement, a problem while one is not reachable, a fresh connection when a file changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Workers(Reactor):
         self._reported: dict[str, str] = {}
 
     def heard(self, batch: Sequence[Recorded]) -> None:
-        """Reconnect to workers whose file has changed."""
+        """Replace the connections of workers whose file has changed."""
         for item in batch:
             event = item.entry.event
             if isinstance(event, events.DefinitionChanged) and event.path.startswith(_FOLDER):
