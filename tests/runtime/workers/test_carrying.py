@@ -1,4 +1,4 @@
-"""Runs whose workspace is copied to their worker: there before the first step, and back with the answer."""
+"""Runs whose workspace is copied to their worker: it goes there before the first step, and returns with the answer."""
 
 from __future__ import annotations
 
