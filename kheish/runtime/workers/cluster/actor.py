@@ -77,7 +77,7 @@ class WorkerActor:
             return b""
 
     async def close(self, link: str) -> None:
-        """End a worker. Its jobs go on."""
+        """End a worker. Its jobs continue."""
         process = self._links.pop(link, None)
         if process is None or process.stdin is None:
             return

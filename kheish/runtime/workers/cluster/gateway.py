@@ -70,7 +70,7 @@ def _read_setting(readable: int) -> Setting:
 
 
 def _authenticate(setting: Setting) -> None:
-    """Have Ray send the token."""
+    """Set Ray to send the token."""
     os.environ["RAY_AUTH_MODE"] = "token"
     if setting.token:
         os.environ["RAY_AUTH_TOKEN"] = setting.token  # of this process alone; /proc shows what it was started with
