@@ -23,12 +23,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Workers in a Ray cluster; its tests are skipped without it.
+.PHONY: ray
+ray: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+
 demo: setup
 	$(BIN)/kheish demo
 
-# Each worker takes whole modules, those that take longest first (tests/conftest.py). Four on two cores: a test often
-# waits, for a commit above all.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# Each worker takes whole modules, those that take longest first (tests/conftest.py). Five on two cores: tests wait for
+# most of their time, for commits above all.
+PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 
 # A test that hangs fails after five minutes. Few failures are tried once more, alone, and named.
 test: setup

@@ -12,6 +12,7 @@ from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
 from kheish.api.metrics.measures import Measures
+from kheish.auth.accounts import ProviderAccounts
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Principal, Tokens
@@ -32,6 +33,7 @@ from kheish.runtime.mcp.calls import Calls
 from kheish.runtime.memory.recall import Memory
 from kheish.runtime.observations.service import Observations
 from kheish.runtime.skills.service import Skills
+from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -206,6 +208,7 @@ class Services:
     bus: Bus
     tokens: Tokens
     logins: Logins
+    accounts: ProviderAccounts
     config: Callable[[], Config]
     status: Callable[[], Mapping[str, Any]]
     problems: Callable[[], Sequence[Mapping[str, Any]]]
@@ -235,6 +238,7 @@ class Services:
     jobs: Commands
     refusals: Refusals
     worktrees: Worktrees | None = None
+    workers: Workers | None = None
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)

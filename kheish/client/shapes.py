@@ -41,10 +41,25 @@ class AcpSettings(TypedDict):
 
 
 class AddAccount(TypedDict):
-    """A request to log in at an MCP server."""
+    """A request to log in: at an MCP server, or to the account of a provider, which is added with its issuer and
+    client the first time."""
 
-    server: str
-    """The server, whose file has auth: {oauth: …}."""
+    server: NotRequired[str | None]
+    """The MCP server, whose file has auth: {oauth: …}."""
+    account: NotRequired[str | None]
+    """The account of a provider; its slot is `oauth.ACCOUNT`, which routes name as auth_ref."""
+    issuer: NotRequired[str | None]
+    """Its authorization server, to which its tokens are bound."""
+    client_id: NotRequired[str | None]
+    """The client that is registered there; its redirect URI is that of /v1/auth/callback."""
+    client_secret: NotRequired[str | None]
+    """The slot with the client's secret, if it has one."""
+    scopes: NotRequired[list[str]]
+    """The scopes to ask for."""
+    authorization_endpoint: NotRequired[str | None]
+    """Needed only for an issuer without metadata, as are the others."""
+    token_endpoint: NotRequired[str | None]
+    revocation_endpoint: NotRequired[str | None]
 
 
 class Agent(TypedDict):
@@ -2278,9 +2293,12 @@ class Materialized(TypedDict):
 
 
 class McpLogin(TypedDict):
-    """A login at an MCP server."""
+    """A login to an account."""
 
-    server: str
+    account: str
+    """The account of a provider, or the MCP server."""
+    server: str | None
+    """The MCP server; null for the account of a provider."""
     status: Literal["waiting", "done", "failed"]
     url: str | None
     """The page to open in a browser, while it waits."""
@@ -4698,7 +4716,7 @@ class Submission(TypedDict):
     content: NotRequired[str | None]
     """The task, as one text."""
     items: NotRequired[list[TextItem | AssetItem] | None]
-    """The task, in services."""
+    """The task, in parts: texts and stored files."""
     actor: NotRequired[str | None]
     """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: NotRequired[str | None]
@@ -4879,6 +4897,10 @@ class TestOutput(TypedDict):
     """The address, where the file has none: `channel`, `chat`, `to`, …"""
     content: NotRequired[str | None]
     """The text; without it, a text that says that it is a test."""
+
+
+class TestWorker(TypedDict):
+    """A request to try a worker; it has no fields."""
 
 
 class TextItem(TypedDict):
@@ -5210,6 +5232,14 @@ class WhoAmI(TypedDict):
     """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""
 
 
+class WorkerCheck(TypedDict):
+    """A check of a worker."""
+
+    name: str
+    verdict: Literal["ok", "warning", "error"]
+    detail: str
+
+
 class WorkerChoice(TypedDict):
     """A choice of a worker: one by its id, or the freest of those that have all the labels."""
 
@@ -5217,6 +5247,45 @@ class WorkerChoice(TypedDict):
     """The worker."""
     labels: NotRequired[list[str] | None]
     """The labels that the worker must have."""
+
+
+class WorkerDetails(TypedDict):
+    """A worker: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["unused", "connecting", "connected", "lost", "closed", "disabled"]]
+    """unused: nothing has needed it since the daemon started; lost: it is tried again and again."""
+    last_error: NotRequired[str | None]
+    """The reason why it is not connected."""
+    version: NotRequired[str | None]
+    """The version of Kheish there."""
+    boot_id: NotRequired[str | None]
+    """It changes when the machine starts."""
+    jobs: NotRequired[int]
+    """The calls that are open there now."""
+    since: NotRequired[str | None]
+    """The beginning of its state."""
+    last_seen: NotRequired[str | None]
+    """The last sign of life."""
+    clock_skew_ms: NotRequired[int | None]
+    """Its clock, against this machine's, when it was connected."""
+    reconnects: NotRequired[int]
+    """The connections that were lost since the daemon started."""
+
+
+class WorkerExamination(TypedDict):
+    """The checks of a worker: connection, version, sandbox, clock, git, space, throughput."""
+
+    worker: str
+    ok: bool
+    """Whether no check found an error."""
+    checks: list[WorkerCheck]
 
 
 class WorkerFile(TypedDict):
@@ -5243,6 +5312,18 @@ class WorkerFile(TypedDict):
     worker's user."""
     disabled: NotRequired[bool]
     """Whether it takes no more sessions; those that are placed there wait."""
+
+
+class WorkerTrial(TypedDict):
+    """The outcome of a test."""
+
+    worker: str
+    ok: bool
+    error: str | None
+    """The reason why it cannot be used."""
+    version: str | None
+    boot_id: str | None
+    duration_ms: int
 
 
 class WorktreeDiff(TypedDict):

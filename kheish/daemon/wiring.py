@@ -17,6 +17,7 @@ from kheish.api.mcp.logins import CALLBACK
 from kheish.api.operations import FEATURES
 from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
+from kheish.auth.accounts import ProviderAccounts
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.authoring import memory as memory_files
@@ -27,11 +28,10 @@ from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.problems import Problems
-from kheish.authoring.sources import LATER
 from kheish.authoring.stacks.stacks import Stacks
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import dropped, loops, reactors, remembering, status
+from kheish.daemon import carriers, dropped, loops, reactors, remembering, status
 from kheish.daemon.assembly import debugging, stores
 from kheish.daemon.assembly.stores import Store
 from kheish.daemon.at_revision import Past
@@ -65,10 +65,8 @@ from kheish.runtime.skills.service import Skills
 from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
-from kheish.runtime.workers import pool
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
-from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.edits.watcher import Settled, Watcher
 from kheish.store.git import root_format, template
@@ -76,7 +74,7 @@ from kheish.store.secrets import config_folder, identity_path
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, *sorted(LATER), memory_files.FOLDER, "pending", "inbox", "secrets")
+WATCHED_FOLDERS = (*KINDS, memory_files.FOLDER, "pending", "inbox", "secrets")
 WATCHED_FILES = tuple(TOP)
 
 
@@ -89,6 +87,7 @@ class Auth:
     broker: Broker
     tokens: tokens.Tokens
     logins: logins.Logins
+    accounts: ProviderAccounts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -197,6 +196,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "bus": bus,
         "tokens": auth.tokens,
         "logins": auth.logins,
+        "accounts": auth.accounts,
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
@@ -208,6 +208,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "debug": agent.debug,
         "measures": store.measures,
         "worktrees": agent.worktrees,
+        "workers": agent.workers,
         "skills": agent.skills,
         "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,
@@ -251,7 +252,13 @@ def _auth(
     known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
     browsers = logins.Logins(known, logins.read(state.root), clock=state.clock)
     broker = Broker(state, vault, environ)
-    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers)
+
+    def redirect() -> str:
+        return (state.definitions.config.public_url or daemon().facts.url) + CALLBACK
+
+    accounts = ProviderAccounts(state, vault, secrets, redirect)
+    broker.renew = accounts.renew
+    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers, accounts=accounts)
 
 
 def _adopting(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Adopting:
@@ -324,7 +331,7 @@ def _agent(
 
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    workers = Workers(pool.none, pool.home_of(root))
+    workers, carrying = carriers.make(state, state_home() / "kheish" / "depots" / unique_name(root), sandbox)
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
@@ -334,8 +341,8 @@ def _agent(
         allow_bypass=allow_bypass,
         definitions=lambda: daemon().parts.editor,
     )
-    copies = Copies(state_home() / "kheish" / "skills" / unique_name(root))
-    skills = Skills(state, copies, lambda: shell.is_confined(sandbox()))
+    copies = state_home() / "kheish" / "skills" / unique_name(root)
+    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()))
     agent = Agent(
         state=state,
         skills=skills,
@@ -345,14 +352,14 @@ def _agent(
         jobs=Routed(jobs, workers.jobs),
         here=jobs,
         workers=workers,
+        carrying=carrying,
         gates=Gates(),
         broker=auth.broker,
         sandbox=confined,
         worktrees=trees,
     )
     place = state_home() / "kheish" / "mcp" / unique_name(root)
-    given = (sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
-    mcp_servers.make(agent, problems, place, *given)
+    mcp_servers.make(agent, problems, place, sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
     observations.make(agent, assets.make(agent, problems))
     agent.hooks = Hooks(agent, environ)
     debugging.make(agent, environ, problems)

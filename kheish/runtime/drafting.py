@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kheish.domain import routes, runs
-from kheish.domain.events import Item, MemoryLoaded
+from kheish.domain.events import Item, MemoryLoaded, PromptPart
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
@@ -37,6 +37,8 @@ class Draft:
     omitted: tuple[str, ...]
     memory: tuple[MemoryLoaded, ...] = ()
     sections: tuple[Section, ...] = ()  # of the system message
+    parts: tuple[PromptPart, ...] = ()  # with their sizes
+    window: int | None = None
 
     def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
         """Return the messages as a server of this strictness accepts them."""
@@ -149,9 +151,23 @@ def _draft(
         omitted=(*omitted, *words),
         memory=frame.memory,
         sections=frame.sections,
+        parts=tuple(_parts(frame, messages)),
+        window=target.room.window,
     )
     request = replace(made.request, messages=made.messages(target, target.facts.strictness))
     return replace(made, request=request)
+
+
+def _parts(frame: Frame, messages: Sequence[Message]) -> Iterator[PromptPart]:
+    """Yield the parts of a prompt with their sizes: sections, definitions of tools, messages, results of tools."""
+    for section in frame.sections:
+        yield PromptPart(name=section.name, tokens=windows.tokens(section.text))
+    if frame.specs:
+        yield PromptPart(name="Definitions of tools", tokens=frame.tokens - windows.message_tokens(frame.system))
+    results = windows.messages_tokens(one for one in messages if one.role == "tool")
+    yield PromptPart(name="Messages", tokens=windows.messages_tokens(messages) - results)
+    if results:
+        yield PromptPart(name="Results of tools", tokens=results)
 
 
 def _generation(target: Target) -> tuple[dict[str, Any], list[str]]:

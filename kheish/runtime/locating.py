@@ -13,7 +13,6 @@ from kheish.domain import workspaces
 from kheish.domain.permissions import grant as permission_grant, match as permission_match, shell as permission_shell
 from kheish.domain.permissions.rules import SHELL_TOOLS, ToolCall
 from kheish.domain.runs import Run
-from kheish.domain.sessions.session import Session
 from kheish.errors import NotBeneath
 from kheish.runtime import places
 from kheish.state.state import State
@@ -42,8 +41,8 @@ def where(state: State, run: Run) -> Where:
     """Return where the tools of a run act."""
     return Where(
         state=state,
-        workspace=Path(run.settings.workspace),
-        worker=state.get(Session, run.session_id).worker,
+        workspace=Path(run.workspace),
+        worker=run.worker,
         session_id=run.session_id,
         run_id=run.run_id,
     )

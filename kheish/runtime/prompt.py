@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from kheish.runtime.assets import attaching
 from kheish.runtime.assets.attaching import Attach, Attached
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.memory.section import Recalled
-from kheish.runtime.project import instructions
+from kheish.runtime.project import environment, instructions
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
 from kheish.store.escaping import plain
@@ -212,10 +212,7 @@ async def sections(
     parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
     if memory is not None and memory.text:
         parts.append(Section("Memory", memory.text))
-    day = (run.started_at or run.submitted_at)[:10]
-    parts.append(
-        Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")
-    )
+    parts.append(Section("Environment", environment.describe(run)))
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
         parts.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
@@ -230,13 +227,6 @@ async def _load_text(state: State, session: Session, text: Text) -> str:
     if isinstance(text, Spilled):
         return await state.payloads.text(session.path, text)
     return text
-
-
-@lru_cache(maxsize=1)
-def _platform() -> str:
-    import platform
-
-    return f"{platform.system()} {platform.machine()}"
 
 
 def project(

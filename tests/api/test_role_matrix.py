@@ -46,7 +46,7 @@ LOOK = (
 CHECK = (
     "check_permission validate_route validate_persona validate_skill validate_playbook validate_schedule "
     "validate_channel validate_project validate_mcp_server validate_hook validate_output validate_source "
-    "validate_connector validate_worker"
+    "validate_connector validate_worker validate_config validate_permissions validate_instructions"
 )
 WORK = (
     "compact_session "
@@ -75,7 +75,7 @@ ADMIN = (
     "restore_instructions "
     "put_hook delete_hook test_hook test_route put_output delete_output test_output enable_output "
     "put_source delete_source rotate_source_token revoke_source_token "
-    "put_connector delete_connector test_connector put_worker delete_worker "
+    "put_connector delete_connector test_connector put_worker delete_worker test_worker examine_worker "
     "add_account get_login refresh_account remove_account "
     "put_memory delete_memory accept_memory revoke_memory promote_memory decide_proposal"  # operators need a person
 )
@@ -124,7 +124,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "thread",
         "member",
         "tool",
-        "server",
+        "account",
         "artifact",
     )
     given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids

@@ -39,6 +39,14 @@ class Output(View):
 
 
 @frozen
+class PlacedWorkspace:
+    """The copy of a run's workspace on its worker."""
+
+    worker: str
+    folder: str
+
+
+@frozen
 class Run:
     """A run as recorded in the journal. `active_seconds` is the time in `running` until `running_since`."""
 
@@ -63,6 +71,7 @@ class Run:
     waits_for: WaitsFor | None = None
     waiting_since: str | None = None  # of its last status `waiting_…`
     mcp_calls: tuple[McpCall, ...] = ()  # the open ones
+    placed: PlacedWorkspace | None = None  # its workspace on its worker, if that is a copy
     lost_worker: LostWorker | None = None  # which an open call waits for
     usage: Spent = Spent()
     output: Text | None = None
@@ -83,6 +92,16 @@ class Run:
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that its tools run on; None: here."""
+        return self.settings.worker
+
+    @property
+    def workspace(self) -> str:
+        """The folder in which its tools act, on the machine where they run."""
+        return self.placed.folder if self.placed is not None else self.settings.workspace
 
 
 @frozen

@@ -62,6 +62,7 @@ _TASK: Mapping[str, str] = {"{id}": "project", "{task_id}": "task"}
 ROWS: Mapping[str, Row] = {
     "get_asset_content": Row(method="text"),
     "collect_assets": Row(method="gc"),
+    "examine_worker": Row(namespace="workers", method="doctor"),
     "rotate_source_token": Row(namespace="sources", method="rotate_token"),
     "revoke_source_token": Row(namespace="sources", method="revoke_token"),
     "create_observations": Row(positional=("items",), renamed={"{id}": "source"}),
@@ -72,6 +73,7 @@ ROWS: Mapping[str, Row] = {
     "put_config": Row(method="put_config"),
     "config_history": Row(method="config_history"),
     "restore_config": Row(method="restore_config"),
+    "validate_config": Row(method="validate_config"),
     "pause": Row(positional=("route",)),
     "push_backup": Row(method="backup", slow="always"),
     "test_route": Row(slow="always"),

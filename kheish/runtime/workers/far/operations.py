@@ -20,6 +20,7 @@ from kheish.runtime import binding, locating
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
+from kheish.runtime.workers.far import about, workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -37,12 +38,13 @@ class Place:
     root: Path
     jobs: Jobs
     confines: bool
+    home: str
 
     @property
     def hidden(self) -> Hidden:
         """The paths that no tool may open here: the worker's own, and the user's keys and settings of Kheish."""
         home = Path.home()
-        return Hidden((self.root, home / ".ssh", home / ".config" / "kheish"))
+        return Hidden((self.root, home / ".ssh", home / ".config" / "kheish", home / ".ray"))
 
     def door(self, args: Mapping[str, Any]) -> Door:
         """Return the door to the workspace that a call names."""
@@ -184,6 +186,9 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]] = {
     "tool": _tool,
+    "about": lambda place, args: about.about(place.root),
+    "weigh": lambda place, args: about.weigh(args),
+    "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,
