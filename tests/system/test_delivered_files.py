@@ -7,8 +7,9 @@ import email.policy
 import hashlib
 import io
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kheish.errors import AssetReferenced
 from tests.support.daemon import Daemon, call, until
 from tests.support.mails import PASSWORD, letters, mail_server
 from tests.support.receiver import Got, Receiver, Reply, receive
+from tests.system.conftest import Fresh
 from tests.system.test_deliveries import ended
 from tests.system.test_delivery_kinds import put, sent
 
@@ -57,15 +59,24 @@ class Workspace:
         self.shared: list[dict[str, Any]] = []
         self.lose: set[str] = set()  # methods whose next answer is lost
         self.looked_up: list[str] = []
+        self.history: list[dict[str, Any]] = []
+        self.at: Callable[[str, str], None] = lambda step, when: None  # called before and after each step
 
     def __call__(self, got: Got) -> Reply:
+        step = "upload" if got.path.startswith("/upload/") else got.path.rpartition("/")[2]
+        self.at(step, "before")
+        reply = self.answer(got)
+        self.at(step, "after")
+        return reply
+
+    def answer(self, got: Got) -> Reply:
         if got.path.startswith("/upload/"):
             self.uploaded[got.path.rpartition("/")[2]] = got.body
             return Reply(body=b"OK")
         method, form = got.path.rpartition("/")[2], got.form
         reply = {
             "chat.postMessage": self.post, "files.getUploadURLExternal": self.open, "files.info": self.info,
-            "files.completeUploadExternal": self.share, "conversations.history": lambda form: {"messages": []},
+            "files.completeUploadExternal": self.share, "conversations.history": self.list,
         }[method](form)  # fmt: skip
         if method in self.lose:
             self.lose.discard(method)
@@ -74,7 +85,11 @@ class Workspace:
 
     def post(self, form: dict[str, str]) -> dict[str, Any]:
         self.messages.append(form["markdown_text"])
-        return {"ts": f"{time.time():.6f}"}
+        self.history.append({"ts": f"{time.time():.6f}", "metadata": json.loads(form["metadata"])})
+        return {"ts": self.history[-1]["ts"]}
+
+    def list(self, form: dict[str, str]) -> dict[str, Any]:
+        return {"messages": self.history}
 
     def open(self, form: dict[str, str]) -> dict[str, Any]:
         self.opened.append(form)
@@ -130,6 +145,53 @@ def test_slack_gets_each_file_once_though_an_answer_is_lost(daemon: Daemon, site
         ("C1", "17.5", name) for name in FILES
     ]
     assert slack.looked_up == ["F1"], "the file was found by the id that was journaled before it was shared"
+
+
+@pytest.mark.campaign
+def test_slack_gets_all_once_over_a_kill_before_and_after_each_step(fresh: Fresh, tmp_path: Path) -> None:
+    class Killed(Exception):
+        """The daemon is gone."""
+
+    steps = ("chat.postMessage", "files.getUploadURLExternal", "upload", "files.completeUploadExternal")
+    left = [(step, when) for step in steps for when in ("before", "after")] * 2
+    kills, is_dead = len(left), threading.Event()
+
+    def kill(step: str, when: str) -> None:
+        if (step, when) in left and not is_dead.is_set():
+            left.remove((step, when))
+            daemon.kill9()
+            is_dead.set()
+        if is_dead.is_set():
+            raise Killed
+
+    (workspace := tmp_path / "ws").mkdir()
+    for name, content in FILES.items():
+        (workspace / name).write_bytes(content)
+    with receive() as site:
+        slack = Workspace(site.url)
+
+        def answer(got: Got) -> Reply:
+            try:
+                return slack(got)
+            except Killed:
+                return Reply(drop=True)
+
+        site.answer = answer
+        daemon = fresh(routes=ROUTES, config={"default_route": "sends", "network": {"allow": ["127.0.0.1"]}})
+        daemon.client.secrets.put("bot", TOKEN)
+        put(daemon, "slack", kind="slack", token="bot", channel="C1", api_base=f"{site.url}/api")
+        daemon.client.sessions.create("s", workspace=str(workspace))
+        slack.at = kill
+        run = daemon.client.runs.start("s", "go", reply_targets=[{"output": "slack"}])
+        for _ in range(kills):
+            if not is_dead.wait(30):
+                break
+            daemon.start()
+            is_dead.clear()
+        found = ended(daemon, run.run_id, 2)
+    assert slack.messages == ["Here it is.", "Sent."], "each text once"
+    assert [one["files"][0]["title"] for one in slack.shared] == list(FILES), "each file once"
+    assert all(one["unknown_end"] for one in found) and len(left) < kills / 2
 
 
 def test_telegram_gets_a_photo_and_a_document(daemon: Daemon, site: Receiver, tmp_path: Path) -> None:

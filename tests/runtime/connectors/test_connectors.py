@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import datetime
 import json
+import sys
 import time
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -19,7 +20,7 @@ from kheish.domain.connectors.arrival import Arrival, Click, Ignored, Moved
 from kheish.domain.connectors.definition import ConnectorFile, Verify
 from kheish.errors import ConnectorNotReady, Invalid, SignatureInvalid
 from kheish.runtime.connectors import http, installed, picking, reading, slack, telegram, verifying
-from kheish.runtime.connectors.base import ConnectorKind
+from kheish.runtime.connectors.base import ConnectorKind, Request
 
 NOW = 1_790_000_000.0
 BODY = '{"a": "ü"}'
@@ -146,17 +147,23 @@ async def test_kinds_of_packages_and_their_defects() -> None:
     kinds, problems = installed.read(points)
     assert kinds == {"carrier": GOOD} and [one.entry_point for one in problems] == ["b", "c", "d", "e"]
 
-    async def fails() -> Any:
+    async def fails(request: Request) -> Any:
         raise ZeroDivisionError
 
-    async def returns(value: Any) -> Any:
-        await asyncio.sleep(0)
-        return value
+    async def exits(request: Request) -> Any:
+        sys.exit(1)
 
-    assert isinstance(await installed.guarded(GOOD, returns(Ignored(reason="x"))), Ignored)
-    for work in (fails(), returns("text")):
+    async def returns(request: Request) -> Any:
+        return request.options["value"]
+
+    def asked(value: object) -> Request:
+        return Request(connector="c", headers={}, body=b"", options={"value": value}, now=NOW, secret=fails)  # type: ignore[arg-type]
+
+    kind = replace(GOOD, receive=returns)
+    assert isinstance(await installed.guarded(kind, asked(Ignored(reason="x"))), Ignored)
+    for receive, value in ((fails, None), (exits, None), (returns, "text")):
         with pytest.raises(ConnectorNotReady):
-            await installed.guarded(GOOD, work)
+            await installed.guarded(replace(GOOD, receive=receive), asked(value))
 
 
 def test_a_delivery_of_github_with_another_id_is_a_replay() -> None:
