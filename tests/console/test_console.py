@@ -155,7 +155,12 @@ def test_a_flow_is_started_a_session_forked_and_a_playbook_published(daemon: Dae
 
 
 def test_texts_of_agents_stay_texts(daemon: Daemon, page: Page) -> None:
-    more = ("channels/deploys", "projects/shop", "memory/file/memory/shared/hostile.md")
+    more = (
+        "channels/deploys",
+        "projects/shop",
+        "memory/file/memory/shared/hostile.md",
+        "sessions/hostile-files/changes",
+    )
     for path in ("", "inbox", "sessions", "runs", *more, "sessions/hostile"):
         open_page(page, daemon, path)
         text = "<script>" if path == "sessions" else "onerror=window.__xss=1"
