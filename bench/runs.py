@@ -37,8 +37,26 @@ def measure_openai() -> Report:
     return report
 
 
-def _daemon(folder: Path, route: str) -> tuple[dict[str, Any], dict[str, float]]:
-    with processes.daemon(processes.new_root(folder, route)) as daemon:
+def measure_driver_processes() -> Report:
+    """With the `openai` driver in the daemon's process, and in 2 and 4 driver processes."""
+    report = Report("driver-processes")
+    report.details = {}
+    with processes.standin("--chunks", "5") as (url, _):
+        for number in (0, 2, 4):
+            with processes.scratch() as folder:
+                direct = processes.load("completions", url=url.removesuffix("/v1"), clients=CLIENTS, seconds=4)
+                found, cpu = _daemon(folder, OPENAI.format(url=url), f"concurrency: {{driver_processes: {number}}}\n")
+            what = f"runs finished, openai streaming, {number} driver processes"
+            _rows(report, found, cpu, what, None, direct["rate"], "the stand-in asked directly")
+            report.details[str(number)] = {"load": found, "floor": direct, "cpu": cpu}
+    return report
+
+
+def _daemon(folder: Path, route: str, config: str = "") -> tuple[dict[str, Any], dict[str, float]]:
+    root = processes.new_root(folder, route)
+    if config:
+        (root / "kheish.yaml").write_text(config)
+    with processes.daemon(root) as daemon:
         spec = {"url": daemon.url, "token": daemon.token, "names": [f"s{n}" for n in range(SESSIONS)]}
         processes.load("prepare", **spec)
         # The first runs import the driver; that is not what is measured.
@@ -58,7 +76,13 @@ def _daemon(folder: Path, route: str) -> tuple[dict[str, Any], dict[str, float]]
 
 
 def _rows(
-    report: Report, found: dict[str, Any], cpu: dict[str, float], what: str, goal: float, floor: float, floor_is: str
+    report: Report,
+    found: dict[str, Any],
+    cpu: dict[str, float],
+    what: str,
+    goal: float | None,
+    floor: float,
+    floor_is: str,
 ) -> None:
     report.rows += [
         Row(what=what, measured=found["rate"], unit="/s", floor=floor, floor_is=floor_is, limit=goal, better="more"),

@@ -20,12 +20,19 @@ from pydantic import (
 from kheish.errors import Fault, Invalid
 from kheish.ids import MOST
 from kheish.settings import (
+    AcpSettings,
     Duration as Duration,
+    McpSettings,
+    MemorySettings,
     Reachable,
     ReplyTarget,
     Settings as Settings,
     Size as Size,
+    SkillSettings,
     TraceSettings,
+    mcp_settings,
+    memory_settings,
+    skills_settings,
     split_bind as split_bind,
 )
 
@@ -69,6 +76,9 @@ class Concurrency(Settings):
     runs: int = Field(default=64, ge=1, le=MOST, description="Concurrent runs in the whole daemon.")
     per_route: int | None = Field(
         default=None, ge=1, le=MOST, description="Concurrent runs on a route; null sets no separate limit."
+    )
+    driver_processes: int = Field(
+        default=0, ge=0, le=64, description="Processes that run model calls; 0 runs them in the daemon's process."
     )
 
 
@@ -209,59 +219,6 @@ class Retention(Settings):
     debug: Duration = Field(default="7d", validate_default=True, gt=0, description="Debug artifacts.")
 
 
-class Mcp(Settings):
-    """MCP: servers that agents use, and the daemon as a server."""
-
-    approvals: Literal["off", "tool"] = Field(
-        default="off",
-        description="tool: clients of the daemon's own MCP server, which are models, may answer approvals and "
-        "questions by a tool; off: only users may, in a form that the client shows.",
-    )
-    client_metadata_url: str | None = Field(
-        default=None, pattern=r"^https://[^/]+/.+", max_length=2000,
-        description="The https URL of a client-id metadata document, by which authorization servers know this daemon; "
-        "without it, the daemon registers itself where it can.",
-    )  # fmt: skip
-
-
-class Memory(Settings):
-    """Memory across runs."""
-
-    run_records: Literal["on", "off"] = Field(
-        default="on", description="off: an ended run leaves no record, and no record goes into a prompt."
-    )
-
-
-class Skills(Settings):
-    """Sources of skills besides the state root."""
-
-    workspace: Literal["on", "off"] = Field(
-        default="on", description="off: skills in a session's workspace are not offered; their text is untrusted."
-    )
-    folders: list[str] = Field(
-        default_factory=list, description="Further folders with skills (absolute paths; `~` is the home folder)."
-    )
-
-
-def _skills(value: Any) -> Any:
-    """Return the settings with a truth value in place of on or off, as YAML 1.1 writers have it."""
-    if isinstance(value, dict) and isinstance(value.get("workspace"), bool):
-        return {**value, "workspace": "on" if value["workspace"] else "off"}
-    return value
-
-
-def _mcp(value: Any) -> Any:
-    """Return the settings with the word off in place of a truth value, as YAML 1.1 writers have it."""
-    if isinstance(value, dict) and value.get("approvals") is False:
-        return {**value, "approvals": "off"}
-    return value
-
-
-def _memory(value: Any) -> Any:
-    """Return the settings that a truth value stands for, as kheish.yaml had it before."""
-    return {"run_records": "on" if value else "off"} if isinstance(value, bool) else value
-
-
 class Config(Settings):
     """The settings of a daemon; all of them are optional."""
 
@@ -298,11 +255,11 @@ class Config(Settings):
     assets: AssetSettings = Field(default_factory=AssetSettings, description="Stored files.")
     goals: GoalSettings = Field(default_factory=GoalSettings, description="Goals of sessions.")
     retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
-    memory: Annotated[Memory, BeforeValidator(_memory)] = Field(
-        default_factory=Memory, description="Memory across runs."
+    memory: Annotated[MemorySettings, BeforeValidator(memory_settings)] = Field(
+        default_factory=MemorySettings, description="Memory across runs."
     )
-    mcp: Annotated[Mcp, BeforeValidator(_mcp)] = Field(
-        default_factory=Mcp, description="MCP: servers that agents use, and the daemon as a server."
+    mcp: Annotated[McpSettings, BeforeValidator(mcp_settings)] = Field(
+        default_factory=McpSettings, description="MCP: servers that agents use, and the daemon as a server."
     )
     announce: list[ReplyTarget] = Field(
         default_factory=list, max_length=20,
@@ -314,10 +271,11 @@ class Config(Settings):
         description="The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, "
         "its own address.",
     )  # fmt: skip
-    skills: Annotated[Skills, BeforeValidator(_skills)] = Field(
-        default_factory=Skills, description="Sources of skills besides the state root."
+    skills: Annotated[SkillSettings, BeforeValidator(skills_settings)] = Field(
+        default_factory=SkillSettings, description="Sources of skills besides the state root."
     )
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
+    acp: AcpSettings = Field(default_factory=AcpSettings, description="Editors.")
     traces: TraceSettings = Field(default_factory=TraceSettings, description="Traces of runs, sent by OTLP.")
     shutdown_grace: Duration = Field(
         default="10s", validate_default=True, description="The time for which tools may continue after SIGTERM."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -130,6 +130,69 @@ class ReplyTarget(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The target as a request has it."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+class McpSettings(Settings):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: Literal["off", "tool"] = Field(
+        default="off",
+        description="tool: clients of the daemon's own MCP server, which are models, may answer approvals and "
+        "questions by a tool; off: only users may, in a form that the client shows.",
+    )
+    client_metadata_url: str | None = Field(
+        default=None, pattern=r"^https://[^/]+/.+", max_length=2000,
+        description="The https URL of a client-id metadata document, by which authorization servers know this daemon; "
+        "without it, the daemon registers itself where it can.",
+    )  # fmt: skip
+
+
+class MemorySettings(Settings):
+    """Memory across runs."""
+
+    run_records: Literal["on", "off"] = Field(
+        default="on", description="off: an ended run leaves no record, and no record goes into a prompt."
+    )
+
+
+class SkillSettings(Settings):
+    """Sources of skills besides the state root."""
+
+    workspace: Literal["on", "off"] = Field(
+        default="on", description="off: skills in a session's workspace are not offered; their text is untrusted."
+    )
+    folders: list[str] = Field(
+        default_factory=list, description="Further folders with skills (absolute paths; `~` is the home folder)."
+    )
+
+
+def skills_settings(value: Any) -> Any:
+    """Return the settings with a truth value in place of on or off, as YAML 1.1 writers have it."""
+    if isinstance(value, dict) and isinstance(value.get("workspace"), bool):
+        return {**value, "workspace": "on" if value["workspace"] else "off"}
+    return value
+
+
+def mcp_settings(value: Any) -> Any:
+    """Return the settings with the word off in place of a truth value, as YAML 1.1 writers have it."""
+    if isinstance(value, dict) and value.get("approvals") is False:
+        return {**value, "approvals": "off"}
+    return value
+
+
+def memory_settings(value: Any) -> Any:
+    """Return the settings that a truth value stands for, as kheish.yaml had it before."""
+    return {"run_records": "on" if value else "off"} if isinstance(value, bool) else value
+
+
+class AcpSettings(Settings):
+    """Editors, which work with the daemon by `kheish acp`."""
+
+    client_mcp: Literal["off", "ask"] = Field(
+        default="off",
+        description="ask: the user is asked in the editor whether the MCP servers that it passes are added to this "
+        "daemon; off: they are refused.",
+    )
 
 
 class TraceSettings(Settings):

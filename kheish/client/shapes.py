@@ -32,11 +32,34 @@ class Account(TypedDict):
     """The end of its access token, which is renewed when it is used."""
 
 
-class AddAccount(TypedDict):
-    """A request to log in at an MCP server."""
+class AcpSettings(TypedDict):
+    """Editors, which work with the daemon by `kheish acp`."""
 
-    server: str
-    """The server, whose file has auth: {oauth: …}."""
+    client_mcp: NotRequired[Literal["off", "ask"]]
+    """ask: the user is asked in the editor whether the MCP servers that it passes are added to this daemon; off:
+    they are refused."""
+
+
+class AddAccount(TypedDict):
+    """A request to log in: at an MCP server, or to the account of a provider, which is added with its issuer and
+    client the first time."""
+
+    server: NotRequired[str | None]
+    """The MCP server, whose file has auth: {oauth: …}."""
+    account: NotRequired[str | None]
+    """The account of a provider; its slot is `oauth.ACCOUNT`, which routes name as auth_ref."""
+    issuer: NotRequired[str | None]
+    """Its authorization server, to which its tokens are bound."""
+    client_id: NotRequired[str | None]
+    """The client that is registered there; its redirect URI is that of /v1/auth/callback."""
+    client_secret: NotRequired[str | None]
+    """The slot with the client's secret, if it has one."""
+    scopes: NotRequired[list[str]]
+    """The scopes to ask for."""
+    authorization_endpoint: NotRequired[str | None]
+    """Needed only for an issuer without metadata, as are the others."""
+    token_endpoint: NotRequired[str | None]
+    revocation_endpoint: NotRequired[str | None]
 
 
 class Agent(TypedDict):
@@ -268,6 +291,15 @@ class ApprovalPolicy(TypedDict):
     required: NotRequired[int]
     """The number of different persons who must allow a call. For 2, each needs a token that carries a person; an
     answer by file proves none."""
+
+
+class Artifact(TypedDict):
+    """A file that is sent with an output."""
+
+    asset_id: str
+    name: str
+    media_type: str
+    bytes: int
 
 
 class Asked(TypedDict):
@@ -1065,6 +1097,8 @@ class Concurrency(TypedDict):
     """Concurrent runs in the whole daemon."""
     per_route: NotRequired[int | None]
     """Concurrent runs on a route; null sets no separate limit."""
+    driver_processes: NotRequired[int]
+    """Processes that run model calls; 0 runs them in the daemon's process."""
 
 
 class Condition(TypedDict):
@@ -1111,16 +1145,18 @@ class Config(TypedDict):
     assets: NotRequired[AssetSettings]
     goals: NotRequired[GoalSettings]
     retention: NotRequired[Retention]
-    memory: NotRequired[Memory]
-    mcp: NotRequired[Mcp]
+    memory: NotRequired[MemorySettings]
+    mcp: NotRequired[McpSettings]
     announce: NotRequired[list[ReplyTarget]]
     """Outputs that get waiting approvals and questions, and failures of runs, unless the session or its project
     names others."""
     public_url: NotRequired[str | None]
     """The URL at which browsers reach this daemon, such as https://kheish.example.org; without it, its own address."""
-    skills: NotRequired[Skills]
+    skills: NotRequired[SkillSettings]
     debug: NotRequired[Literal["off", "redacted", "full"]]
     """Capture of model calls and hooks."""
+    acp: NotRequired[AcpSettings]
+    """Editors."""
     traces: NotRequired[TraceSettings]
     """Traces of runs, sent by OTLP."""
     shutdown_grace: NotRequired[str]
@@ -2256,21 +2292,13 @@ class Materialized(TypedDict):
     """The number of them that do not fit into the prompt: the oldest. Texts that are derived are not counted."""
 
 
-class Mcp(TypedDict):
-    """MCP: servers that agents use, and the daemon as a server."""
-
-    approvals: NotRequired[Literal["off", "tool"]]
-    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
-    off: only users may, in a form that the client shows."""
-    client_metadata_url: NotRequired[str | None]
-    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
-    the daemon registers itself where it can."""
-
-
 class McpLogin(TypedDict):
-    """A login at an MCP server."""
+    """A login to an account."""
 
-    server: str
+    account: str
+    """The account of a provider, or the MCP server."""
+    server: str | None
+    """The MCP server; null for the account of a provider."""
     status: Literal["waiting", "done", "failed"]
     url: str | None
     """The page to open in a browser, while it waits."""
@@ -2343,6 +2371,17 @@ class McpServerDetails(TypedDict):
     """The reason why it fails, or does not start."""
 
 
+class McpSettings(TypedDict):
+    """MCP: servers that agents use, and the daemon as a server."""
+
+    approvals: NotRequired[Literal["off", "tool"]]
+    """tool: clients of the daemon's own MCP server, which are models, may answer approvals and questions by a tool;
+    off: only users may, in a form that the client shows."""
+    client_metadata_url: NotRequired[str | None]
+    """The https URL of a client-id metadata document, by which authorization servers know this daemon; without it,
+    the daemon registers itself where it can."""
+
+
 class McpTool(TypedDict):
     """A tool of a server."""
 
@@ -2376,13 +2415,6 @@ class MemberFile(TypedDict):
     """The messages to which an agent speaks; without it, `default_participation`."""
     muted: NotRequired[bool]
     """Whether an agent gets no turns."""
-
-
-class Memory(TypedDict):
-    """Memory across runs."""
-
-    run_records: NotRequired[Literal["on", "off"]]
-    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class MemoryFile(TypedDict):
@@ -2445,6 +2477,13 @@ class MemoryProposal(TypedDict):
     decided_at: str | None
     reason: str | None
     n: int
+
+
+class MemorySettings(TypedDict):
+    """Memory across runs."""
+
+    run_records: NotRequired[Literal["on", "off"]]
+    """off: an ended run leaves no record, and no record goes into a prompt."""
 
 
 class Moment(TypedDict):
@@ -3785,6 +3824,8 @@ class RunOutput(TypedDict):
     output_id: str
     kind: str
     content: str
+    artifacts: list[Artifact]
+    """The files that were sent with it."""
 
 
 class RunRecord(TypedDict):
@@ -4439,7 +4480,7 @@ class SkillProblem(TypedDict):
     message: str
 
 
-class Skills(TypedDict):
+class SkillSettings(TypedDict):
     """Sources of skills besides the state root."""
 
     workspace: NotRequired[Literal["on", "off"]]

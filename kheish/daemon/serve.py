@@ -32,7 +32,6 @@ from kheish.daemon.wiring import Daemon
 from kheish.domain import events, routes
 from kheish.errors import Conflict, FileRefused, KheishError, StoreFailed, Unavailable
 from kheish.jobs import probing
-from kheish.runtime.drivers import registry
 from kheish.runtime.mcp import setup
 from kheish.store import door
 from kheish.store.edits import definitions
@@ -293,7 +292,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     daemon.store.log.close()
     await daemon.store.scribe.close()
     await daemon.store.git.close()
-    await registry.close_all()
+    await daemon.agent.executor.aclose()
     daemon.agent.here.close()
     if daemon.agent.workers is not None:
         await daemon.agent.workers.close()

@@ -7,7 +7,7 @@ others to `Local`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isinf
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,10 @@ from kheish.runtime import binding, locating
 from kheish.runtime.binding import Facts
 from kheish.runtime.drivers import described, registry
 from kheish.runtime.drivers.base import Reply, Request
+from kheish.runtime.driving.pool import Pool
 from kheish.runtime.locating import Where
+from kheish.runtime.project import instructions
+from kheish.runtime.project.instructions import Part
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool
 
 
@@ -57,16 +60,33 @@ class Executor(Protocol):
         """Return the programs and files that a command line names."""
         ...
 
+    async def missing(self, where: Where, path: str) -> str:
+        """Return why a file of the workspace cannot be read; empty if it can."""
+        ...
+
+    async def instructions(self, where: Where) -> Sequence[Part]:
+        """Return the project's instructions, the nearest last. Raises NotBeneath, WorkspaceSlow."""
+        ...
+
     def sandbox(self, worker: str | None) -> SandboxFacts | None:
         """Return how a worker confines commands, as far as it is known; None for this machine."""
         ...
 
+    async def aclose(self) -> None:
+        """Close connections, and end the processes of drivers."""
+        ...
+
 
 class Local:
-    """An executor in this process."""
+    """An executor on this machine: tools in this process, model calls in the processes of a pool if there is one."""
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self._pool = pool
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Run one model call by the named driver."""
+        if self._pool is not None and self._pool.accepts(driver, request):
+            return await self._pool.complete(driver, request, on_delta)
         instance = await registry.get(driver)
         return await instance.complete(request, on_delta)
 
@@ -100,6 +120,20 @@ class Local:
         more = tuple(Path(path).expanduser() for path in where.state.definitions.config.sandbox.read_only)
         return await pool.run(where.door, binding.facts, where.door, raw, more)
 
+    async def missing(self, where: Where, path: str) -> str:
+        """Look for the file, in a thread."""
+        return await locating.missing(where.door, path)
+
+    async def instructions(self, where: Where) -> Sequence[Part]:
+        """Read the files, in a thread."""
+        return await instructions.collect(where.door)
+
     def sandbox(self, worker: str | None) -> SandboxFacts | None:
         """Return nothing: the daemon's own sandbox counts."""
         return None
+
+    async def aclose(self) -> None:
+        """Close the drivers and their processes."""
+        if self._pool is not None:
+            await self._pool.aclose()
+        await registry.close_all()

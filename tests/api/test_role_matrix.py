@@ -124,7 +124,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "thread",
         "member",
         "tool",
-        "server",
+        "account",
         "artifact",
     )
     given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids

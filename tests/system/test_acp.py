@@ -18,6 +18,7 @@ from acp.schema import (
     DeniedOutcome,
     ElicitationCapabilities,
     ElicitationFormCapabilities,
+    EnvVariable,
     McpServerStdio,
     RequestPermissionResponse,
 )
@@ -169,3 +170,30 @@ async def test_closing_the_editor_stops_nothing_and_cancelling_does(daemon: Daem
         await agent.load_session(cwd=str(daemon.workspace), session_id=id, mcp_servers=[])
         await agent.cancel(session_id=id)
         await asyncio.to_thread(until, lambda: daemon.client.runs.get(run["run_id"]).status == "cancelled")
+
+
+async def test_an_editor_offers_a_server_that_is_added_on_agreement_only(daemon: Daemon) -> None:
+    config = {"default_route": "hello", "sandbox": {"mode": "off"}, "shutdown_grace": "1s"}
+    daemon.write("kheish.yaml", {**config, "acp": {"client_mcp": "ask"}})
+    until(lambda: daemon.client.config()["acp"]["client_mcp"] == "ask")
+    env = [EnvVariable(name="API_TOKEN", value="s3cr3t-of-the-editor")]
+    server = McpServerStdio(name="Theirs", command="true", args=["--now"], env=env)
+    for decision, ids in (("deny", set()), ("allow", {"theirs"})):
+        editor = Editor(decision)
+        async with connected(daemon, editor) as agent:
+            await agent.new_session(cwd=str(daemon.workspace), mcp_servers=[server])
+            await until_text(editor, "added")
+        assert "unconfined: true --now" in editor.asked[0].title and len(editor.asked) == 1
+        assert {one["id"] for one in daemon.client.mcp.list()["items"]} == ids
+    assert "s3cr3t" not in (daemon.root / "mcp/theirs.yaml").read_text()
+    again = Editor("deny")
+    async with connected(daemon, again) as agent:
+        made = await agent.new_session(cwd=str(daemon.workspace), mcp_servers=[server])
+        await agent.prompt(session_id=made.session_id, prompt=[acp.text_block("you")])
+    assert again.asked == [], "a server that is there is not offered again"
+
+
+async def until_text(editor: Editor, text: str) -> None:
+    while text not in editor.text():
+        editor.seen.clear()
+        await editor.seen.wait()

@@ -31,6 +31,7 @@ NOT_RECORDED = (
     "/v1/sessions/s/tasks/t/output",
     *(f"/v1/memory{rest}" for rest in ("", "/proposals", "/proposals/p", "/shared/-/a.md", "/shared/-/a.md/history")),
     *(f"/v1/schedules{rest}" for rest in ("", "/s", "/s/history", "/s/next", "/s/fires")),
+    *(f"/v1/workers{rest}" for rest in ("", "/w", "/w/history")),
     *(f"/v1/projects{rest}" for rest in ("", "/p", "/p/history", "/p/members", "/p/channels", "/p/board")),
     *(f"/v1/projects/p/tasks{rest}" for rest in ("", "/t")),
     *(f"/v1/channels{rest}" for rest in ("", "/c", "/c/history", "/c/members", "/c/messages", "/c/messages/m")),

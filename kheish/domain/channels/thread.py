@@ -132,8 +132,8 @@ def _fold_posted(old: Thread, post: PostBody, entry: Entry) -> Thread:
 
 
 def _newest(base: ThreadBase, key: str, n: int) -> dict[str, Any]:
-    """Return the members of a thread that news by an author changes. An edit is news like a message: who was shown the
-    earlier text is a candidate again, within the same replies."""
+    """Return the members of a thread that news by an author changes. An edit is news like a message: a
+    member that read the earlier text is a candidate again, within the same replies."""
     newest_other = base.newest if base.newest_by != key else base.newest_other
     return {"newest": n, "newest_by": key, "newest_other": newest_other}
 

@@ -7,12 +7,12 @@ is shown first. All texts come from the server, and are shown as such.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from kheish.domain.events import Option, QuestionItem, frozen
+from kheish.domain.events import Option, QuestionAnswered, QuestionItem, frozen
 from kheish.texts import is_number
 
 #: the item of a request that is confirmed as a whole: a page to open, or a form without fields
@@ -33,6 +33,13 @@ class Asked:
     at: int
     key: str
     params: Mapping[str, Any]
+
+
+def asked(requests: Mapping[str, Mapping[str, Any]]) -> list[Asked]:
+    """Return the requests of a call in the order of their keys."""
+    return [
+        Asked(at=at, key=key, params=one.get("params") or {}) for at, (key, one) in enumerate(sorted(requests.items()))
+    ]
 
 
 class Unsupported(ValueError):
@@ -172,6 +179,14 @@ def _id(asked: Asked, name: str) -> str:
     plain = _FOREIGN.sub("_", name)[:60]
     suffix = "" if plain == name else f"-{sha256(name.encode()).hexdigest()[:4]}"
     return f"{asked.at + 1}.{plain}{suffix}"
+
+
+def responses(requests: Sequence[Asked], answer: QuestionAnswered) -> dict[str, dict[str, Any]]:
+    """Return a user's answer in the server's form, by its own keys. Raises ValueError naming each bad answer."""
+    if answer.outcome != "answered":
+        action = "decline" if answer.outcome == "declined" else "cancel"
+        return {one.key: {"action": action} for one in requests}
+    return {one.key: result(one, answer.answers or {}) for one in requests}
 
 
 def result(asked: Asked, answers: Mapping[str, Any]) -> dict[str, Any]:

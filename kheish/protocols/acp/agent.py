@@ -6,6 +6,7 @@ Ids of sessions are the daemon's. Work continues when the editor closes: nothing
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from acp.schema import (
     InitializeResponse,
     ListSessionsResponse,
     LoadSessionResponse,
+    McpCapabilities,
     NewSessionResponse,
     PromptCapabilities,
     PromptResponse,
@@ -35,7 +37,7 @@ from kheish.client import requests
 from kheish.client.run import RUN_ENDS
 from kheish.errors import KheishError, NotFound
 from kheish.protocols.access import Access
-from kheish.protocols.acp import options, prompts
+from kheish.protocols.acp import options, prompts, servers
 from kheish.protocols.acp.asking import Asking
 from kheish.protocols.acp.updates import Updates
 
@@ -72,6 +74,7 @@ class Kheish:
             protocol_version=min(protocol_version, PROTOCOL_VERSION),
             agent_capabilities=AgentCapabilities(
                 load_session=True,
+                mcp_capabilities=McpCapabilities(http=await servers.may_ask(self._access)),
                 prompt_capabilities=PromptCapabilities(embedded_context=True, image=False, audio=False),
                 session_capabilities=SessionCapabilities(
                     list=SessionListCapabilities(), resume=SessionResumeCapabilities(), fork=SessionForkCapabilities()
@@ -85,7 +88,7 @@ class Kheish:
         """Create a session in the editor's folder, or return the one of the command line."""
         id, self._session = self._session, None
         session = await _sent(self._made(id, cwd))
-        self._refuse_servers(session["session_id"], mcp_servers)
+        self._offer_servers(session["session_id"], mcp_servers)
         return NewSessionResponse(
             session_id=session["session_id"],
             modes=options.modes(session),
@@ -105,7 +108,7 @@ class Kheish:
         session: Any = await _sent(self._access.send(requests.get_session(session_id)))
         updates = Updates()
         newest = await _sent(self._replay(session_id, updates))
-        self._refuse_servers(session_id, mcp_servers)
+        self._offer_servers(session_id, mcp_servers)
         if session["active_run_id"] is not None:
             self._follow_later(session_id, session["active_run_id"], updates, newest)
         return LoadSessionResponse(
@@ -235,14 +238,20 @@ class Kheish:
         if not done.cancelled() and done.exception() is None and (why := done.result()):
             self._say_later(session_id, f"\n\n{why} It can be answered by `kheish inbox`.\n\n")
 
-    def _refuse_servers(self, session_id: str, servers: Any) -> None:
-        """Report that the editor's MCP servers are not used: the daemon's own ones are."""
-        if servers:
-            names = ", ".join(one.name for one in servers)
-            self._say_later(session_id, f"MCP servers of the editor are not used: {names}. See `kheish mcp`.\n\n")
+    def _offer_servers(self, session_id: str, offered: Any) -> None:
+        """Ask about the editor's MCP servers, or report that they are not used; the editor has the session then."""
+        if offered:
+            self._later(self._say_of_servers(session_id, offered))
+
+    async def _say_of_servers(self, session_id: str, offered: Any) -> None:
+        for text in await servers.offer(self._access, self._editor, session_id, offered):
+            await self._show(session_id, [helpers.update_agent_message_text(f"{text}\n\n")])
 
     def _say_later(self, session_id: str, text: str) -> None:
-        task = asyncio.ensure_future(self._show(session_id, [helpers.update_agent_message_text(text)]))
+        self._later(self._show(session_id, [helpers.update_agent_message_text(text)]))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
 

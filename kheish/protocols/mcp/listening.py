@@ -1,5 +1,5 @@
-"""`subscriptions/listen`: a client of 2026-07-28 is told what changes: the tools, the list of resources, and single
-resources.
+"""`subscriptions/listen`: reports to a client of 2026-07-28 what changes: the tools, the list of resources, and
+single resources.
 
 It follows the daemon's events with the caller's token, so a client learns of nothing that its token may not see. A
 notification says only that something changed; several of the same kind become one.
@@ -142,7 +142,7 @@ async def _follow(access: Access, source: Stream, stream: _Stream, rights: Right
 async def _send(
     context: ServerRequestContext[Any, Any], stream: _Stream, meta: dict[str, Any], opened: Sequence[asyncio.Event]
 ) -> None:
-    """Acknowledge the stream once nothing that happens is missed, and then send news."""
+    """Send the acknowledgement once nothing that happens is missed, and then the news."""
     for one in opened:
         await one.wait()
     send, id = context.session.send_notification, context.request_id

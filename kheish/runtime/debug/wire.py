@@ -56,9 +56,9 @@ def got(raw: bytes) -> None:
 
 
 @contextmanager
-def captured() -> Iterator[Exchange]:
-    """Capture the exchange of this task, and of the tasks that it starts."""
-    exchange = Exchange()
+def captured(exchange: Exchange | None = None) -> Iterator[Exchange]:
+    """Capture the exchange of this task, and of the tasks that it starts; in a given object, if there is one."""
+    exchange = exchange or Exchange()
     token = _CURRENT.set(exchange)
     try:
         yield exchange

@@ -17,7 +17,11 @@ DRIVERS: dict[str, tuple[str, str]] = {
     "scripted": ("kheish.runtime.drivers.scripted", "ScriptedDriver"),
 }
 
+#: the drivers that may run in driver processes; the others cost less than the way there
+IN_PROCESSES = frozenset({"openai", "litellm"})
+
 _open: dict[str, Driver] = {}
+_elsewhere: set[str] = set()
 
 
 async def get(name: str) -> Driver:
@@ -37,12 +41,18 @@ def _load(name: str) -> Callable[[], Driver]:
 
 
 def loaded() -> frozenset[str]:
-    """Return the names of the drivers that were used."""
-    return frozenset(_open)
+    """Return the names of the drivers that were used, here or in driver processes."""
+    return frozenset(_open) | _elsewhere
+
+
+def note_used(name: str) -> None:
+    """Note that a driver process uses a driver."""
+    _elsewhere.add(name)
 
 
 async def close_all() -> None:
-    """Close every driver that was used; a later `get` makes a new one."""
+    """Close every driver that was used here; a later `get` makes a new one."""
+    _elsewhere.clear()
     while _open:
         _, driver = _open.popitem()
         await driver.aclose()

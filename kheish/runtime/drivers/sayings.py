@@ -204,7 +204,8 @@ FIELDS: tuple[Saying, ...] = tuple(
     _row(words.replace("<field>", r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"), source)
     for words, source in (
         (r"unknown (?:parameter|field|name)s?:? ['\"`]?<field>(?:['\"`]? at '(?P<at>[\w.\[\]]{1,80})')?",
-         "seen: LibreChat#11761 (Gemini), teabranch/open-responses-server#41 (OpenAI), databricks/databricks-sdk-py#1263"),
+         "seen: LibreChat#11761 (Gemini), teabranch/open-responses-server#41 (OpenAI), "
+         "databricks/databricks-sdk-py#1263"),
         (r"(?:unsupported|unrecognized) (?:parameter|value|request argument)s?(?: supplied)?: ['\"`]?<field>",
          "seen: sipeed/picoclaw#16 (OpenAI)"),
         (r"property ['\"`]<field>['\"`] is (?:unsupported|not supported)",

@@ -222,7 +222,7 @@ class Calls:
             what = ", ".join(refused) or "nothing"
             text = f"The MCP server {server_id} asks for {what}, which this client does not offer; the call ends."
             return Result(content=text, is_error=True)
-        asked = _asked(requests)
+        asked = elicitation.asked(requests)
         try:
             items = [item for one in asked for item in elicitation.items(server_id, one, fault)]
         except Unsupported as error:
@@ -256,7 +256,7 @@ class Calls:
         if isinstance(state, Spilled):
             state = await self.state.payloads.text(path, state)
         try:
-            responses = _responses(_asked(requests), answer)
+            responses = elicitation.responses(elicitation.asked(requests), answer)
         except ValueError as error:
             return self._suspend(server_id, requests, context, state=state, task_id=given.task_id, fault=str(error))
         note: dict[str, Any] = {"input_responses": responses}
@@ -290,7 +290,7 @@ class Calls:
                     calling.cancel()
                 return CANCEL
             try:
-                return _responses([asked], answer)[""]
+                return elicitation.responses([asked], answer)[""]
             except ValueError as error:
                 fault = str(error)
         return CANCEL
@@ -379,21 +379,6 @@ class Calls:
             if task.message:
                 context.output(f"{task.message}\n")
             await asyncio.sleep(task.poll)
-
-
-def _asked(requests: Mapping[str, Mapping[str, Any]]) -> list[Asked]:
-    """Return the requests in the order of their keys."""
-    return [
-        Asked(at=at, key=key, params=one.get("params") or {}) for at, (key, one) in enumerate(sorted(requests.items()))
-    ]
-
-
-def _responses(asked: Sequence[Asked], answer: events.QuestionAnswered) -> dict[str, dict[str, Any]]:
-    """Return a user's answer in the server's form, by its own keys. Raises ValueError naming each bad answer."""
-    if answer.outcome != "answered":
-        action = "decline" if answer.outcome == "declined" else "cancel"
-        return {one.key: {"action": action} for one in asked}
-    return {one.key: elicitation.result(one, answer.answers or {}) for one in asked}
 
 
 def _progress(done: float, total: float | None, message: str | None) -> str:

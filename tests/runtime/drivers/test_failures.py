@@ -42,12 +42,9 @@ TOO_LONG: dict[str, tuple[int, Any, int | None, int | None]] = {
                                              "tokens)."), 59862, 160062),
     "siliconflow": (400, {"code": 20015, "message": "length of prompt_tokens (147509) must be less than max_seq_len "
                                                     "(65536).", "data": None}, 65536, 147509),
-    "bedrock": (400, {"message": "Too many input tokens. Max input tokens: 8192, request input token count: 9279 "},
+    "bedrock, with sizes": (400, {"message": "Too many input tokens. Max input tokens: 8192, request input token count: 9279 "},
                 8192, 9279),
-    "vertex": (400, openai("Unable to submit request because the input token count is 3601938 but model only supports "
-                           "up to 1000000."), 1000000, 3601938),
     "baidu": (400, openai("prompt tokens too long"), None, None),
-    "z.ai": (400, {"error": {"code": "1261", "message": "Prompt exceeds max length"}}, None, None),
     "openai responses": (400, openai("Your input exceeds the context window of this model."), None, None),
     "azure": (400, openai("Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 509178 "
                           "tokens."), 272000, 509178),
