@@ -312,8 +312,8 @@ def test_a_file_is_sent_with_a_message(daemon: Daemon, page: Page) -> None:
     page.wait_for_selector("a.button >> text=Attached: <img")
     page.wait_for_selector(".said >> text=hello read this")
     items = daemon.http("GET", "/v1/runs?session=files").json()["items"][0]["request"]["items"]
-    content = daemon.http("GET", f"/v1/assets/{items[1]['asset_id']}/text").json()
-    assert items[0]["text"] == "read this" and "# Notes" in str(content)
+    content = daemon.http("GET", f"/v1/assets/{items[1]['asset_id']}/text").text
+    assert items[0]["text"] == "read this" and "# Notes" in content
     assert not page.query_selector(".attached") and page.evaluate("() => window.__xss === undefined")
 
 
