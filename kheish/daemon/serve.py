@@ -30,7 +30,7 @@ from kheish.daemon.reactors.tasks import Tasks
 from kheish.daemon.spawning import spawn
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events, routes
-from kheish.errors import Conflict, FileRefused, KheishError, StoreFailed, Unavailable
+from kheish.errors import Conflict, FileRefused, KheishError, StoreFailed, Unavailable, WorkspaceNotAllowed
 from kheish.jobs import probing
 from kheish.runtime.mcp import setup
 from kheish.store import door
@@ -226,7 +226,11 @@ def _announce(root: Path, daemon: Daemon) -> None:
 
 
 async def _suggest(daemon: Daemon) -> None:
-    """Log what is missing for the default route; without any route, suggestions."""
+    """Log what is missing for the workspace and the default route; without any route, suggestions."""
+    try:
+        await daemon.parts.workspaces.presumed()
+    except WorkspaceNotAllowed as error:
+        log.warning("%s", error.detail)
     definitions = daemon.state.definitions
     if definitions.by_kind["routes"]:
         if missing := _missing(daemon):

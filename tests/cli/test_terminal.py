@@ -135,9 +135,14 @@ def test_a_paste_of_three_lines_is_one_message(daemon: Daemon, home: str) -> Non
         until(lambda: (on.read(), on.text.count("completed") == 2)[1])
         on.type("seven" + ALT_ENTER + "eight" + ENTER)
         until(lambda: (on.read(), on.text.count("completed") == 3)[1])
+        on.prompted()
+        on.type(pasted("\n".join(map(str, range(30)))) + ENTER)
+        on.wait("/output 1 shows all 30 lines")
+        until(lambda: (on.read(), on.text.count("completed") == 4)[1])
         on.type(CTRL_D)
         on.end()
-    texts = [run["request"]["items"][0]["text"] for run in runs_of(daemon, "pastes")]
+    long, *texts = [run["request"]["items"][0]["text"] for run in runs_of(daemon, "pastes")]
+    assert long.split("\n") == list(map(str, range(30)))
     assert texts == ["seven\neight", "four\nfive\nsix", "one\ntwo\nthree"]
 
 

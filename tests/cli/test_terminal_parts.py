@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import click
 import pytest
 from hypothesis import given, strategies as st
 from prompt_toolkit.utils import get_cwidth
 
+from kheish.cli.followed import Followed, show_end
 from kheish.cli.terminal.activity import Activity
 from kheish.cli.terminal.folding import Folds
 from kheish.cli.terminal.markdown import Blocks, render
@@ -74,6 +76,14 @@ def test_long_results_are_folded_and_kept() -> None:
     for _ in range(60):
         folds.keep("x", [("line", {})])
     assert folds.find(1) is None and folds.find(61) is not None
+
+
+def test_the_line_at_the_end_of_a_run_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"usage": {"model_calls": 2, "tool_calls": 1}}
+    followed = SimpleNamespace(status="completed", data=data, ending=list)
+    show_end(Transcript(lambda: 20, Folds()), cast(Followed, followed))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert lines == ["completed · 2 model", "calls · 1 tool call"]
 
 
 def test_words_are_printed_by_whole_blocks_and_shown_before() -> None:

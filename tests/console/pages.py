@@ -16,6 +16,7 @@ PAGES = {
     "session-waiting": "sessions/deploy-main",
     "session-hostile": "sessions/hostile",
     "session-files": "sessions/review-17/changes",
+    "session-hostile-files": "sessions/hostile-files/changes",
     "session-context": "sessions/review-17/context",
     "session-history": "sessions/review-17/history",
     "session-settings": "sessions/review-17/settings",

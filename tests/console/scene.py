@@ -63,6 +63,10 @@ ROUTES: dict[str, Any] = {
         {"text": "\n\n".join(HOSTILE), **bash("printf '%s' '" + HOSTILE[0] + "' && touch x")},
         {"text": "done"},
     ],
+    "writer": [
+        {"tool_calls": [call("write_file", path=f"{HOSTILE[0]}.md", content="\n\n".join(HOSTILE))]},
+        {"text": "written"},
+    ],
     "asker": [ask("Which branch is released?", ("main", "release-2", "none of them")), {"text": "Thank you."}],
     "hello": [{"text": "hello {{input}}"}],
     "fails": {"driver": "scripted", "max_retries": 0, "script": {"turns": [{"error": {"status": 500}}] * 4}},
@@ -177,6 +181,7 @@ def _work(daemon: Daemon) -> None:
     run(daemon, "greeting", "hello", "to you", "completed", title="Says hello")
     run(daemon, "deploy-main", "deployer", "Deploy main", "waiting_for_approval", title="Deploy of main")
     run(daemon, "hostile", "hostile", HOSTILE[0], "waiting_for_approval", title=HOSTILE[1])
+    run(daemon, "hostile-files", "writer", "Write it", "completed", permission_mode="accept_edits")
     run(daemon, "release-2", "asker", "Release it", "waiting_for_question", title="Release 2")
     run(daemon, "broken", "fails", "Try it", "failed", title="A route that is down")
     post(daemon, "/v1/sessions", {"session_id": "reports", "title": "Reports", "route": "hello"})

@@ -155,7 +155,12 @@ def test_a_flow_is_started_a_session_forked_and_a_playbook_published(daemon: Dae
 
 
 def test_texts_of_agents_stay_texts(daemon: Daemon, page: Page) -> None:
-    more = ("channels/deploys", "projects/shop", "memory/file/memory/shared/hostile.md")
+    more = (
+        "channels/deploys",
+        "projects/shop",
+        "memory/file/memory/shared/hostile.md",
+        "sessions/hostile-files/changes",
+    )
     for path in ("", "inbox", "sessions", "runs", *more, "sessions/hostile"):
         open_page(page, daemon, path)
         text = "<script>" if path == "sessions" else "onerror=window.__xss=1"
@@ -307,8 +312,8 @@ def test_a_file_is_sent_with_a_message(daemon: Daemon, page: Page) -> None:
     page.wait_for_selector("a.button >> text=Attached: <img")
     page.wait_for_selector(".said >> text=hello read this")
     items = daemon.http("GET", "/v1/runs?session=files").json()["items"][0]["request"]["items"]
-    content = daemon.http("GET", f"/v1/assets/{items[1]['asset_id']}/text").json()
-    assert items[0]["text"] == "read this" and "# Notes" in str(content)
+    content = daemon.http("GET", f"/v1/assets/{items[1]['asset_id']}/text").text
+    assert items[0]["text"] == "read this" and "# Notes" in content
     assert not page.query_selector(".attached") and page.evaluate("() => window.__xss === undefined")
 
 

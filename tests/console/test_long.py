@@ -80,6 +80,8 @@ def test_a_long_session_opens_at_once_and_jumps_to_any_event(daemon: Daemon, chr
         page.wait_for_selector(f"text=That was {name}.")
         took[name] = time.monotonic() - began
         assert page.evaluate("() => document.querySelectorAll('*').length") <= NODES
+        text = page.locator(f"text=That was {name}.").bounding_box()
+        assert text is not None and 0 < text["y"] < 720, f"{name} is not on the screen"
     context.close()
     print(took)
     assert max(took.values()) < 3, took  # a second on a quiet machine

@@ -69,5 +69,7 @@ def test_that_serve_says_what_its_default_route_lacks(tmp_path: Path) -> None:
         until(lambda: lacks in daemon.stderr(), what="serve says what the route lacks")
         daemon.stop()
         daemon.write("routes/other.yaml", needy)
+        daemon.options = (*daemon.options, "--workspace", str(tmp_path / "none"))
         daemon.start()
+        until(lambda: "is not a folder; make it first" in daemon.stderr(), what="serve says what the workspace lacks")
         until(lambda: "There is no default route" in daemon.stderr(), what="serve says that no route is the default")

@@ -19,11 +19,13 @@ const opened = new Map();
 let conversation = null;
 let follows = true;
 let jumped = null;
+let jumpedUntil = 0;
 
 export const title = ({ params }) => params.id;
 
 export function start() {
   const scrolled = () => {
+    if (Date.now() < jumpedUntil) return; // it was the page that scrolled, not the reader
     follows = innerHeight + scrollY >= document.documentElement.scrollHeight - 60;
   };
   addEventListener("scroll", scrolled, { passive: true });
@@ -58,6 +60,7 @@ function talk(session, query) {
     jumped = n;
     conversation.close();
     follows = n === null;
+    jumpedUntil = n === null ? 0 : Date.now() + 5000;
     conversation.open(n).then(() => n !== null && setTimeout(() => reveal(n), 60));
   }
   const { items, error, drafts } = conversation;
@@ -97,6 +100,8 @@ function jump(open) {
 /** Show the item that has event `n`. */
 function reveal(n) {
   const { id, items } = conversation;
+  follows = false;
+  jumpedUntil = Date.now() + 1000;
   center(id, Math.max(0, items.findLastIndex((item) => item.n <= n)));
 }
 
