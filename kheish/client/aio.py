@@ -1385,6 +1385,10 @@ class AsyncPermissions(AsyncResource):
         """Get the effective rules: the file's own text, byte for byte."""
         return await self._send(requests.permissions_text(session=session))
 
+    async def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate permissions.yaml without saving it."""
+        return await self._send(requests.validate_permissions(content))
+
 
 class AsyncPlaybooks(AsyncDefinitions):
     """The operations of `playbooks`, including those of any Definition."""
@@ -1600,6 +1604,10 @@ class AsyncPrompt(AsyncResource):
     async def text(self) -> Text:
         """Get the operator's base prompt: the file's own text, byte for byte."""
         return await self._send(requests.instructions_text())
+
+    async def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate instructions.md without saving it."""
+        return await self._send(requests.validate_instructions(content))
 
 
 class AsyncQuestions(AsyncResource):
@@ -2562,3 +2570,7 @@ class AsyncKheish(AsyncConnection):
                 by=by,
             )
         )
+
+    async def validate_config(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate kheish.yaml without saving it."""
+        return await self.send(requests.validate_config(content))

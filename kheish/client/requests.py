@@ -2438,9 +2438,24 @@ def usage(
     )
 
 
+def validate_config(content: Mapping[str, Any] | str) -> Call[Validation]:
+    """Validate kheish.yaml without saving it."""
+    return define("POST", "/v1/config/validate", content)
+
+
 def validate_definition(kind: str, content: Mapping[str, Any] | str, *, name: str | None = None) -> Call[Validation]:
     """Validate a Definition without saving it."""
     return define("POST", f"/v1/{quoted(kind)}/validate", content, query={"id": name})
+
+
+def validate_instructions(content: Mapping[str, Any] | str) -> Call[Validation]:
+    """Validate instructions.md without saving it."""
+    return define("POST", "/v1/instructions/validate", content)
+
+
+def validate_permissions(content: Mapping[str, Any] | str) -> Call[Validation]:
+    """Validate permissions.yaml without saving it."""
+    return define("POST", "/v1/permissions/validate", content)
 
 
 def verify_audit(*, key: str | None = None) -> Call[AuditReport]:

@@ -293,6 +293,15 @@ class ApprovalPolicy(TypedDict):
     answer by file proves none."""
 
 
+class Artifact(TypedDict):
+    """A file that is sent with an output."""
+
+    asset_id: str
+    name: str
+    media_type: str
+    bytes: int
+
+
 class Asked(TypedDict):
     """One of the items of a question."""
 
@@ -3815,6 +3824,8 @@ class RunOutput(TypedDict):
     output_id: str
     kind: str
     content: str
+    artifacts: list[Artifact]
+    """The files that were sent with it."""
 
 
 class RunRecord(TypedDict):
@@ -4705,7 +4716,7 @@ class Submission(TypedDict):
     content: NotRequired[str | None]
     """The task, as one text."""
     items: NotRequired[list[TextItem | AssetItem] | None]
-    """The task, in services."""
+    """The task, in parts: texts and stored files."""
     actor: NotRequired[str | None]
     """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: NotRequired[str | None]

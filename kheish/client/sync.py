@@ -1375,6 +1375,10 @@ class Permissions(Resource):
         """Get the effective rules: the file's own text, byte for byte."""
         return self._send(requests.permissions_text(session=session))
 
+    def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate permissions.yaml without saving it."""
+        return self._send(requests.validate_permissions(content))
+
 
 class Playbooks(Definitions):
     """The operations of `playbooks`, including those of any Definition."""
@@ -1584,6 +1588,10 @@ class Prompt(Resource):
     def text(self) -> Text:
         """Get the operator's base prompt: the file's own text, byte for byte."""
         return self._send(requests.instructions_text())
+
+    def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate instructions.md without saving it."""
+        return self._send(requests.validate_instructions(content))
 
 
 class Questions(Resource):
@@ -2532,3 +2540,7 @@ class Kheish(Connection):
                 by=by,
             )
         )
+
+    def validate_config(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate kheish.yaml without saving it."""
+        return self.send(requests.validate_config(content))

@@ -37,6 +37,7 @@ from kheish.daemon.assembly import debugging, stores
 from kheish.daemon.assembly.stores import Store
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
+from kheish.daemon.carriers import carrier_of, confine
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.ingress import setup as ingress
@@ -67,6 +68,7 @@ from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.runtime.workers import pool
+from kheish.runtime.workers.carrying import Carrying
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
 from kheish.runtime.workers.pool import Workers
@@ -333,7 +335,9 @@ def _agent(
 
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    workers = Workers(pool.none, pool.home_of(root))
+    home = pool.home_of(root)
+    workers = Workers(lambda worker: carrier_of(root, home, state.definitions, worker), home)
+    carrying = Carrying(state, workers, state_home() / "kheish" / "depots" / unique_name(root), confine(sandbox))
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
@@ -354,6 +358,7 @@ def _agent(
         jobs=Routed(jobs, workers.jobs),
         here=jobs,
         workers=workers,
+        carrying=carrying,
         gates=Gates(),
         broker=auth.broker,
         sandbox=confined,

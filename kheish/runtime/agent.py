@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kheish.runtime.hooks.service import Hooks
     from kheish.runtime.mcp.calls import Calls
     from kheish.runtime.observations.service import Observations
+    from kheish.runtime.workers.carrying import Carrying
     from kheish.runtime.workers.pool import Workers
 
 
@@ -54,6 +55,7 @@ class Driven:
     rendered: Rendered = field(default_factory=Rendered)
     digests: Digests = field(default_factory=Digests)
     replayed: Mark | None = None
+    sections: dict[str, str] = field(default_factory=dict)  # digests of the prompt's sections, as journaled last
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class Agent:
     observations: Observations | None = None
     hooks: Hooks | None = None
     workers: Workers | None = None
+    carrying: Carrying | None = None
     debug: Capture | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)

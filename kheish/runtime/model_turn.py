@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 
 from kheish.domain import completion, events, messages, routes, runs, scopes
 from kheish.domain.events import RunError, Usage, changed
@@ -15,6 +16,7 @@ from kheish.runtime import accepted, compaction, deciding, drafting, learning, m
 from kheish.runtime.agent import Agent
 from kheish.runtime.debug.files import name_of
 from kheish.runtime.drivers.base import ModelError, Reply
+from kheish.runtime.prompt import Section
 from kheish.runtime.replays import recorded
 from kheish.runtime.skills import starting
 from kheish.runtime.targets import Target
@@ -58,6 +60,9 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         digest=agent.driven(run).digests.of(request),
         omitted=draft.omitted,
         memory=draft.memory,
+        sections=_changed_sections(agent.driven(run).sections, draft.sections),
+        parts=draft.parts,
+        window=draft.window,
     )
     state.append(*delivered, requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()
@@ -230,3 +235,16 @@ def _model_failed(
             estimated=reply.usage.estimated,
         ),
     )
+
+
+#: sections that differ from run to run by nature
+_PASSING = frozenset({"Session", "Memory", "Environment", "Left out"})
+
+
+def _changed_sections(known: dict[str, str], sections: Sequence[Section]) -> dict[str, str]:
+    """Return the digests of the sections that changed since the last request, and note them. They tell a
+    replay which instructions are others now."""
+    new = {one.name: sha256(one.text.encode()).hexdigest()[:16] for one in sections if one.name not in _PASSING}
+    changed = {name: digest for name, digest in new.items() if known.get(name) != digest}
+    known |= changed
+    return changed

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,7 @@ def test_a_read_does_not_wait_for_what_does_not_pass_by_itself(daemon: Standin) 
         Kheish(state_root=daemon.root).runs.get("run_1")
 
     assert len(daemon.of("GET /v1/runs/run_1")) == 1
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert files("kheish").joinpath("py.typed").is_file()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import Daemon, ask, bash, call, until
+from tests.support.released import release
 
 #: runs of the long session, and turns of each
 RUNS, TURNS = 10, 20
@@ -150,3 +151,36 @@ def test_a_recording_is_for_callers_that_may_read_it(daemon: Daemon) -> None:
     assert daemon.http("POST", "/v1/sessions/mine/runs", body).status_code == 202
     run = daemon.client.runs.start("mine", "y", route="replay/nothing", wait="10s")
     assert run.status == "failed" and "no session 'nothing'" in run.error["message"]
+
+
+def test_changed_instructions_and_flows_are_compared(daemon: Daemon) -> None:
+    daemon.client.sessions.create("told", route="two")
+    daemon.client.runs.start("told", "go", wait="10s")
+    daemon.write("instructions.md", "Be brief.\n")
+    until(lambda: "Be brief" in daemon.http("GET", "/v1/instructions").text)
+    code, shown = replay(daemon, "told")
+    assert code == 0 and shown["runs"][0]["prompt"] == ["Instructions (turn 1)"]
+
+    phases = [
+        {"id": "look", "instructions": "Look around."},
+        {"id": "tell", "instructions": "Tell it.", "needs": ["look"]},
+    ]
+    release(daemon, "small", {"title": "Small", "objective": "It is said.", "phases": phases})
+    daemon.client.sessions.create("flow", route="two")
+    daemon.client.flows.start("small", session_id="flow", wait="20s")
+    changed = [phases[0], {**phases[1], "instructions": "Tell it well."}]
+    release(daemon, "small", {"title": "Small", "objective": "It is said.", "phases": changed}, version="1.1.0")
+    code, shown = replay(daemon, "flow")
+    assert (code, shown["difference"]) == (0, None) and [row["prompt"] for row in shown["runs"]] == [[], []], shown
+    code, shown = replay(daemon, "flow", "--playbook", "small@1.1.0")
+    assert code == 1 and len(shown["runs"]) == 2, shown
+    assert "Turn 1: the task differs: recorded was 'Tell it.', and now it is 'Tell it well.'" in shown["difference"]
+    longer = [*phases, {"id": "more", "instructions": "More.", "needs": ["tell"]}]
+    release(daemon, "small", {"title": "Small", "objective": "It is said.", "phases": longer}, version="1.2.0")
+    code, shown = replay(daemon, "flow", "--playbook", "small@1.2.0")
+    assert code == 1 and "had 2 runs, and now it has 3" in shown["difference"], shown
+    roles = {"mender": {"purpose": "Mends.", "route": "two"}}
+    pinned = {"title": "Small", "objective": "It is said.", "phases": phases, "roles": roles}
+    release(daemon, "small", pinned, version="1.3.0")
+    done = daemon.cli("replay", "flow", "--playbook", "small@1.3.0")
+    assert done.returncode and "names the route two" in done.stderr, done.stderr

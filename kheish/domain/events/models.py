@@ -57,6 +57,14 @@ class ModelCall:
 
 
 @frozen
+class PromptPart:
+    """A part of a prompt by its name, with about how many tokens it has."""
+
+    name: str
+    tokens: int
+
+
+@frozen
 class ModelRequested(Event):
     """A request to the model. `digest` is the sha256 of the canonical request, which earlier entries can rebuild."""
 
@@ -69,6 +77,11 @@ class ModelRequested(Event):
     purpose: str = "turn"  # turn | compaction
     omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal keeps it
     memory: tuple[MemoryLoaded, ...] = ()  # the memory files in the prompt, by content
+    sections: dict[str, str] = field(
+        default_factory=dict
+    )  # digests of the sections that changed since the last request
+    parts: tuple[PromptPart, ...] = ()  # of the prompt: sections of the instructions, tools, the conversation
+    window: int | None = None  # tokens of the model's window, where it is known
 
 
 @frozen
