@@ -149,7 +149,6 @@ def test_a_slot_that_only_looks_like_an_account_is_an_ordinary_secret(daemon: Da
         {"scopes": 5},
         {"expires_at": "soon"},
         {"account": "other"},
-        {"x": 1},
     ):
         daemon.client.secrets.put("oauth.odd", json.dumps({**whole, **wrong}))
         assert (found := account_of(daemon, "odd"))["kind"] == "api_key" and found["status"] == "ready", wrong
