@@ -103,7 +103,11 @@ class WorkerChoice(_Part):
 
 
 def _read(value: Any) -> Any:
-    return {"id": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"id": value}
+    if isinstance(value, dict) and isinstance(value.get("labels"), list):  # of JSON, which has no tuples
+        return {**value, "labels": tuple(value["labels"])}
+    return value
 
 
 #: `big`, `{id: big}` or `{labels: [gpu]}`, as sessions, personas, phases and spawns name a worker
