@@ -307,8 +307,12 @@ def _is_same(one: str, other: str) -> bool:
 
 def _check_url(path: str, url: Any) -> None:
     """Raise Invalid for an address without TLS, except on this machine, and for one with a credential."""
-    parts = urlsplit(url) if isinstance(url, str) and len(url) <= 2000 else urlsplit("")
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    try:
+        parts = urlsplit(url if isinstance(url, str) and len(url) <= 2000 else "")
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        is_safe = is_safe and parts.port != 0  # a wrong port raises, too
+    except ValueError:
+        is_safe = False
     if not is_safe or not parts.hostname or parts.username or parts.password or parts.fragment:
         wrong = "must be an https address without a credential"
         raise Invalid(f"{path}: {wrong}.", errors=[Fault(path, wrong)])

@@ -11,6 +11,7 @@ from dataclasses import asdict, field
 from typing import Any
 
 from kheish.domain.events import frozen
+from kheish.state.event import adapter
 
 PREFIX = "oauth."
 #: the parts of an answer of a token endpoint that are kept
@@ -70,8 +71,7 @@ def read(slot: str, value: str | None) -> StoredAccount | None:
     if value is None or not slot.startswith(PREFIX):
         return None
     try:
-        found = json.loads(value)
-        account = StoredAccount(**{**found, "scopes": tuple(found["scopes"])})
-    except (TypeError, ValueError, KeyError):
+        account: StoredAccount = adapter(StoredAccount).validate_json(value)
+    except ValueError:
         return None
-    return account if account.slot == slot and isinstance(account.tokens, dict) else None
+    return account if account.slot == slot else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -41,6 +42,7 @@ def openai() -> Iterator[StandIn]:
         asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
 
 
 def authorizations(model: StandIn) -> list[str]:
@@ -131,7 +133,24 @@ def test_a_return_of_another_issuer_and_bad_requests_are_refused(daemon: Daemon)
         ({"account": "../x", "issuer": "https://login.example", "client_id": "c"}, "account"),
         ({"account": "x", "issuer": "http://login.example", "client_id": "c"}, "https"),
         ({"account": "x", "issuer": "https://me:pw@login.example", "client_id": "c"}, "credential"),
+        ({"account": "x", "issuer": "https://[::1", "client_id": "c"}, "https"),
+        ({"account": "x", "issuer": "https://login.example:99999", "client_id": "c"}, "https"),
         ({"account": "x", "issuer": "https://169.254.169.254", "client_id": "c"}, "169.254.169.254"),
     ):  # fmt: skip
         with pytest.raises(KheishError, match=why):
             daemon.client.access.add_account(**given)
+
+
+def test_a_slot_that_only_looks_like_an_account_is_an_ordinary_secret(daemon: Daemon) -> None:
+    endpoints = {"authorization_endpoint": "https://a", "token_endpoint": "https://b"}
+    whole = {"account": "odd", "issuer": "https://i", "client_id": "c", **endpoints}
+    for wrong in (
+        {"tokens": {"access_token": 7}},
+        {"scopes": 5},
+        {"expires_at": "soon"},
+        {"account": "other"},
+    ):
+        daemon.client.secrets.put("oauth.odd", json.dumps({**whole, **wrong}))
+        assert (found := account_of(daemon, "odd"))["kind"] == "api_key" and found["status"] == "ready", wrong
+    with pytest.raises(NotFound):
+        daemon.client.access.refresh_account("odd")

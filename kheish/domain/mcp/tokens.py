@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from kheish.domain.events import frozen
+from kheish.state.event import adapter
 
 PREFIX = "mcp."
 _DIGITS = 8
@@ -53,8 +54,7 @@ def read(slot: str, value: str | None) -> StoredLogin | None:
     if value is None or not slot.startswith(PREFIX):
         return None
     try:
-        login = StoredLogin(**json.loads(value))
-    except (TypeError, ValueError):
+        login: StoredLogin = adapter(StoredLogin).validate_json(value)
+    except ValueError:
         return None
-    is_bound = isinstance(login.server, str) and isinstance(login.issuer, str) and isinstance(login.tokens, dict)
-    return login if is_bound and slot_of(login.server, login.issuer) == slot else None
+    return login if slot_of(login.server, login.issuer) == slot else None

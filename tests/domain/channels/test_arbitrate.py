@@ -174,8 +174,8 @@ def test_members_that_cannot_be_told_apart_are_refused(members: list[dict[str, A
 def test_a_turn_shows_what_is_new_and_fits() -> None:
     author = {"name": "ann", "member": None, "kind": "human"}
     docs = [
-        {"made": n, "message_id": f"p{n}", "removed_at": None, "tainted_by": "web_fetch" if n == 7 else None,
-         "from": {**author, "member": "me"} if n == 8 else author, "text": "x" * 4000}
+        {"made": n, "n": n, "message_id": f"p{n}", "removed_at": None, "tainted_by": "web_fetch" if n == 7 else None,
+         "from": {**author, "member": "me", "kind": "agent"} if n == 8 else author, "text": "x" * 4000}
         for n in range(30, 0, -1)
     ]  # fmt: skip
     seen = framing.select(docs, after=20, member="me")
@@ -183,6 +183,11 @@ def test_a_turn_shows_what_is_new_and_fits() -> None:
     whole = framing.select(docs, after=0, member="me")
     assert whole.left_out and len(whole.messages) == 16 and whole.tainted_by is None
     assert framing.select(docs[20:], after=0, member="me").tainted_by == "web_fetch, by ann"
+    changed = {3: {"n": 31}, 4: {"n": 32, "removed_at": "now"}, 8: {"n": 33, "removed_at": "now"},
+               29: {"n": 34, "removed_at": "now"}}  # fmt: skip
+    later = [{**one, **changed.get(int(str(one["made"])), {})} for one in docs]
+    news = [one["made"] for one in framing.select(later, after=28, member="me").messages]
+    assert news == [3, 4, 8, 30], "edited, removed, its own that was removed; one that it never saw is not shown"
 
 
 @pytest.mark.parametrize("threads", [1, arbitrate.FLOORS])
