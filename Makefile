@@ -23,6 +23,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Workers in a Ray cluster; its tests are skipped without it.
+.PHONY: ray
+ray: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+
 demo: setup
 	$(BIN)/kheish demo
 

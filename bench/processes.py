@@ -79,6 +79,13 @@ def floor(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 @contextlib.contextmanager
+def receiver() -> Iterator[str]:
+    """The receiver of deliveries; its URL."""
+    with _running([sys.executable, "-m", "bench.deliveries"]) as (_, line):
+        yield line
+
+
+@contextlib.contextmanager
 def standin(*options: str) -> Iterator[tuple[str, int]]:
     """The OpenAI-compatible stand-in; its base URL and process id."""
     with _running([sys.executable, "-m", "tests.support.openai_standin", *options]) as (process, line):

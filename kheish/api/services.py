@@ -12,6 +12,7 @@ from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
 from kheish.api.metrics.measures import Measures
+from kheish.auth.accounts import ProviderAccounts
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Principal, Tokens
@@ -206,6 +207,7 @@ class Services:
     bus: Bus
     tokens: Tokens
     logins: Logins
+    accounts: ProviderAccounts
     config: Callable[[], Config]
     status: Callable[[], Mapping[str, Any]]
     problems: Callable[[], Sequence[Mapping[str, Any]]]

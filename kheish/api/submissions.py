@@ -76,7 +76,7 @@ class Submission(Body):
     items: (
         Annotated[list[Annotated[TextItem | AssetItem, Field(discriminator="type")]], Field(max_length=1000)] | None
     ) = None
-    """The task, in services."""
+    """The task, in parts: texts and stored files."""
     actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: Annotated[str, Field(min_length=1, max_length=200)] | None = None

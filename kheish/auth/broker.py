@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from kheish import ids
-from kheish.auth import audit
+from kheish.auth import audit, stored_account
 from kheish.auth.vault import Vault
 from kheish.domain import events, routes, scopes
 from kheish.domain.connectors.definition import AUDIENCE as CONNECTOR
@@ -29,7 +29,7 @@ from kheish.domain.mcp.server import AUDIENCE
 from kheish.domain.outputs.definition import AUDIENCE as OUTPUT
 from kheish.domain.routes import Route
 from kheish.domain.scopes import Scopes
-from kheish.errors import CredentialRevoked, KheishError, NotFound
+from kheish.errors import CredentialRevoked, KheishError, NotFound, SecretUnreadable
 from kheish.state.state import State
 
 T = TypeVar("T")
@@ -80,6 +80,8 @@ class Broker:
         self._environ = environ
         self._leases: dict[str, Lease] = {}
         self.revoked: set[tuple[What, str]] = set()
+        #: renews the tokens of an account in a slot before its use (`auth.accounts`)
+        self.renew: Callable[[str], Awaitable[None]] = _leave
 
     # --- using --------------------------------------------------------------------------------------------------------
 
@@ -94,6 +96,7 @@ class Broker:
         try:
             scopes.check_use(scope, audience, slot)
             self._refuse_revoked(asked, slot)
+            await self.renew(slot)
             value = self._value(slot)
         except KheishError as error:
             if is_audited:
@@ -124,7 +127,15 @@ class Broker:
 
     def _value(self, slot: str) -> str:
         value = routes.from_environment(slot, self._environ)
-        return value if value is not None else self._vault.value(slot)
+        if value is not None:
+            return value
+        value = self._vault.value(slot)
+        account = stored_account.read(slot, value)
+        if account is None:
+            return value
+        if account.lacks is not None:
+            raise SecretUnreadable(f"The account {account.account!r} cannot be used: {account.lacks}")
+        return account.tokens["access_token"]
 
     # --- revoking -----------------------------------------------------------------------------------------------------
 
@@ -143,6 +154,13 @@ class Broker:
             lease.ended_by = what, id
             lease.ended.set()
         return list(names)
+
+    def end(self, slot: str) -> None:
+        """End all leases of a slot whose value is gone, and the work in flight under them."""
+        for lease in self._leases.values():
+            if lease.slot == slot:
+                lease.ended_by = "slot", slot
+                lease.ended.set()
 
     def restore(self, what: Literal["subject", "slot", "account"], id: str, *, by: str) -> None:
         """Cancel a revocation. Raises NotFound."""
@@ -234,8 +252,12 @@ class Broker:
         ]
 
     def _login(self, slot: str) -> dict[str, Any]:
-        """Return what differs for an account with OAuth tokens of an MCP server."""
+        """Return what differs for an account with OAuth tokens, of a provider or of an MCP server."""
         found = self._vault.slots.get(slot)
+        account = stored_account.read(slot, found.value) if found is not None else None
+        if account is not None:
+            expires = ids.stamp(account.expires_at) if account.expires_at is not None else None
+            return {"kind": "oauth", "issuer": account.issuer, "expires_at": expires}
         login = tokens.read(slot, found.value) if found is not None else None
         if login is None:
             return {}
@@ -253,6 +275,10 @@ class Broker:
         """Return a subject's leases, and whether it is revoked."""
         held = [lease for lease in self.leases() if lease["subject"] == id]
         return {"subject": id, "revoked": ("subject", id) in self.revoked, "leases": held}
+
+
+async def _leave(slot: str) -> None:
+    """Leave a slot as it is."""
 
 
 def _is_of(lease: Lease, what: What, id: str) -> bool:

@@ -11,20 +11,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from kheish.addresses import has_host, refusal as refusal
-from kheish.auth import outgoing
+from kheish.auth import exchange, outgoing
 from kheish.errors import AddressNotAllowed, FetchFailed, Invalid, NotConnected
 from kheish.settings import has_odd_characters
-
-if TYPE_CHECKING:
-    import httpx
 
 #: host and port → addresses as text, as `getaddrinfo` returns them
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -132,62 +127,50 @@ async def send(
     Raises Invalid, AddressNotAllowed, NotConnected if nothing was sent, FetchFailed otherwise.
     """
     await outgoing.load()
-    import httpx
-
     try:
         async with asyncio.timeout(timeout):
             target = await check(url, allow=allow, resolve=resolve)
             for _ in range(REDIRECTS):
-                async with _ask(method, target, headers or {}, content) as response:
+                async with exchange.ask(_request(method, target, headers or {}, content, timeout)) as response:
                     onwards = _onwards(response, target.url)
                     if onwards is None:
                         return await _read(response, target.url, limit)
                 there = await check(onwards, allow=allow, resolve=resolve)
                 if not _is_same_site(target, there) or content is not None:
-                    return Answer(url=target.url, status=response.status_code, media="", body=b"", leads_to=onwards)
+                    return Answer(url=target.url, status=response.status, media="", body=b"", leads_to=onwards)
                 target = there
     except TimeoutError as error:
         raise FetchFailed(f"{url} did not answer completely within {timeout:g} s.") from error
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise NotConnected(f"{url} accepts no connection: {error or type(error).__name__}.") from error
-    except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
-        raise FetchFailed(f"{url} could not be fetched: {error or type(error).__name__}.") from error
+    except zlib.error as error:
+        raise FetchFailed(f"{url} could not be fetched: {error}.") from error
     raise FetchFailed(f"{url} redirects more than {REDIRECTS} times.")
 
 
-@asynccontextmanager
-async def _ask(
-    method: str, target: Target, headers: Mapping[str, str], content: bytes | None
-) -> AsyncIterator[httpx.Response]:
-    """Send the request to the address that was checked; the certificate must be the host's."""
+def _request(
+    method: str, target: Target, headers: Mapping[str, str], content: bytes | None, timeout: float
+) -> exchange.Request:
+    """Return the request to the address that was checked; the certificate must be the host's."""
     parts = urlsplit(target.url)
-    place = f"[{target.address}]" if ":" in target.address else target.address
-    pinned = parts._replace(netloc=f"{place}:{target.port}", fragment="").geturl()
     shown = f"[{target.host}]" if ":" in target.host else target.host
     host = shown if target.port == _PORTS[target.scheme] else f"{shown}:{target.port}"
-    sent = {"Accept": "*/*", "User-Agent": "kheish", **headers, "Host": host, "Accept-Encoding": _ACCEPTED}
-    async with (
-        _client() as client
-    ):  # one for each request: a pooled connection would be shared by all names of an address
-        request = client.build_request(method, pinned, headers=sent, content=content)
-        request.extensions["sni_hostname"] = target.host
-        response = await client.send(request, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+    own = {"Host": host, "Accept-Encoding": _ACCEPTED, "Connection": "close"}
+    return exchange.Request(
+        method=method,
+        url=target.url,
+        address=target.address,
+        port=target.port,
+        host=target.host,
+        is_secure=target.scheme == "https",
+        target=f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}",
+        headers={"Accept": "*/*", "User-Agent": "kheish", **headers, **own},
+        content=content,
+        # Less than the time of the whole request: a time-out in the meantime leaves open whether it arrived.
+        connect_seconds=min(_CONNECT_SECONDS, timeout / 2),
+    )
 
 
-def _client() -> httpx.AsyncClient:
-    """Return a client without the environment's proxy, which would resolve names itself."""
-    import httpx
-
-    timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-    return httpx.AsyncClient(verify=outgoing.tls(), trust_env=False, timeout=timeout)
-
-
-def _onwards(response: httpx.Response, url: str) -> str | None:
-    if response.status_code not in (301, 302, 303, 307, 308) or "location" not in response.headers:
+def _onwards(response: exchange.Response, url: str) -> str | None:
+    if response.status not in (301, 302, 303, 307, 308) or "location" not in response.headers:
         return None
     return urljoin(url, response.headers["location"])
 
@@ -198,23 +181,23 @@ def _is_same_site(one: Target, other: Target) -> bool:
     )
 
 
-async def _read(response: httpx.Response, url: str, limit: int) -> Answer:
+async def _read(response: exchange.Response, url: str, limit: int) -> Answer:
     """Return the body, decompressed here so that a small response cannot grow large before it is measured."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity", ""):
         raise FetchFailed(f"{url} has the content encoding {coding!r}, which was not requested.")
     unpack = zlib.decompressobj(wbits=31) if "gzip" in coding else None
     body = bytearray()
-    async for raw in response.aiter_raw():
+    async for raw in response.chunks():
         room = limit + 1 - len(body)
         body += unpack.decompress(raw, room) if unpack else raw[:room]
         if len(body) > limit:
             break
     return Answer(
         url=url,
-        status=response.status_code,
+        status=response.status,
         media=response.headers.get("content-type", ""),
         body=bytes(body[:limit]),
         is_cut=len(body) > limit,
-        headers={name.lower(): value for name, value in response.headers.items()},
+        headers=response.headers,
     )

@@ -26,7 +26,20 @@ async def load() -> None:
 
 @functools.lru_cache(maxsize=1)
 def tls() -> ssl.SSLContext:
-    """Return the TLS context of all connections, which takes nothing from the environment. Blocks the first time."""
+    """Return the TLS context of connections that speak no HTTP. It takes nothing from the environment. Blocks the first
+    time."""
+    return _context()
+
+
+@functools.lru_cache(maxsize=1)
+def https() -> ssl.SSLContext:
+    """Return the TLS context of HTTP: it offers HTTP/1.1, which a mail server may refuse. Blocks the first time."""
+    context = _context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _context() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context(trust_env=False)
@@ -37,9 +50,11 @@ def _load() -> None:
     import encodings.idna  # noqa: F401 - for names of hosts
 
     import anyio._backends._asyncio  # noqa: F401 - httpcore imports it, inside of a request
-    import httpcore  # noqa: F401 - loaded here, used at the first request
+    import h11  # noqa: F401 - loaded here, used at the first request
+    import httpcore  # noqa: F401 - the same
     import httpx  # noqa: F401 - the same
     import sniffio  # noqa: F401 - the same
 
     tls()
+    https()
     _is_loaded = True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kheish.auth import stored_account
 from kheish.errors import NotFound, SecretUnreadable
 
 
@@ -65,4 +66,11 @@ class Vault:
 
     def readiness(self) -> Mapping[str, str | None]:
         """Return for each slot the reason why it is unusable, or None. Revoked variables (`env:NAME`) are included."""
-        return {name: None if one.value is not None else one.reason for name, one in self.slots.items()} | self.revoked
+        return {name: _lack(one) for name, one in self.slots.items()} | self.revoked
+
+
+def _lack(slot: Slot) -> str | None:
+    if slot.value is None:
+        return slot.reason
+    account = stored_account.read(slot.slot, slot.value)
+    return account.lacks if account is not None else None

@@ -116,8 +116,12 @@ class Editor:
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
         """Return the problems that putting it would cause, its own and others, in the format of `GET /v1/problems`."""
         path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
+        return await self.examine(KINDS[kind], path, raw, media)
+
+    async def examine(self, kind: Kind, path: str, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
+        """Return the problems that storing the file of a definition would cause; arguments as of `store`."""
         async with self._adopting.lock:
-            parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media, strict=False)
+            parsed, content = await parsing.run(_read, kind, path, raw, media, strict=False)
             outcome = await self._adopting.check({path: Source(path, content)}, {path: parsed})
         now = ids.now()
         return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]

@@ -53,7 +53,8 @@ def concerns(path: str) -> bool:
 
 
 class MemoryFiles:
-    """The adoption of memory files. `commit` adds changes to the next commit."""
+    """The adoption of memory files. `commit` adds changes to the next commit; `read(path, digest)` tells the watcher of
+    a content that it has perhaps not seen yet."""
 
     def __init__(
         self,
@@ -65,9 +66,11 @@ class MemoryFiles:
         brought: Brought,
         blobs: Blobs,
         held: Callable[[], Awaitable[str | None]],
+        read: Callable[[str, str], None],
     ) -> None:
         self._state = state
         self._problems = problems
+        self._read = read
         self._catalog = catalog
         self._commit = commit
         self._brought = brought
@@ -165,6 +168,9 @@ class MemoryFiles:
             else:
                 edits[one.path] = one.raw
         if is_start:
+            for one in seen:  # it may go before the watcher has seen it: that it never came would be no change
+                if one.path in edits and one.note is not None:
+                    self._read(one.path, one.note.digest)
             there = {one.path for one in seen}
             edits |= {path: None for path in head if path not in there and concerns(path)}
         if edits:
@@ -190,7 +196,8 @@ class MemoryFiles:
         made: dict[str, Origin] = {}
         rest = iter(entries)
         while part := list(islice(rest, _BATCH)):
-            made |= {origin.digest: origin for origin in await writing.append(self._state, self._catalog, part)}
+            origins = await writing.append(self._state, self._catalog, part, by=changed)
+            made |= {origin.digest: origin for origin in origins}
         return made
 
     def _list(self, seen: Sequence[Seen], known: Mapping[str, Origin], changed: Set[str]) -> None:

@@ -196,9 +196,8 @@ def _waits(followed: Followed, commands: list[str]) -> WaitsForPerson:
 
 def show_end(rendering: Rendering, followed: Followed) -> None:
     """Print the status of a thing at its end, with its usage."""
-    write(rendering.fresh_line())
     tone = TONES.get(followed.status, "yellow")
-    say(" · ".join([paint(followed.status, fg=tone, bold=True), *_counts(followed.data)]))
+    write(rendering.block([(" · ".join([followed.status, *_counts(followed.data)]), {"fg": tone})]))
     for line in followed.ending():
         say(line)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kheish.cli import asking
+from kheish.cli import asking, logging_in
 from kheish.cli.definitions import commands, read_file
 from kheish.cli.options import Group, Settings, pass_settings
 from kheish.cli.output import Column, emit, listing, plain, say, table, when
 
 if TYPE_CHECKING:
     from kheish.client.mcp_import import Imported
+    from kheish.client.shapes import McpLogin
 
 mcp = commands("mcp", "MCP server", "Manage MCP servers: their files, logins and tools; start them, call their tools.")
 _TOOLS: tuple[Column, ...] = (("TOOL", "name"), ("EFFECT", "effect"), ("PROBLEM", "problem"))
@@ -84,7 +84,7 @@ def serve(settings: Settings) -> None:
 @pass_settings
 def login(settings: Settings, name: str, opens: bool, no_wait: bool) -> int:
     """Log in at a server with `auth: {oauth: {}}`: print the page to open, and wait until it is done."""
-    return _log_in(settings, name, opens=opens, waits=not no_wait)
+    return logging_in.follow(settings, name, _began(settings, name), opens=opens, waits=not no_wait)
 
 
 @mcp.group(cls=Group)
@@ -97,7 +97,7 @@ def oauth() -> None:
 def list_logins(settings: Settings) -> None:
     """List the logins at MCP servers."""
     page = settings.client().access.accounts()
-    rows = [one for one in page["items"] if one["kind"] == "oauth"]
+    rows = [one for one in page["items"] if one["kind"] == "oauth" and one["slot"].startswith("mcp.")]
     columns: tuple[Column, ...] = (
         ("SERVER", lambda one: one["audiences"][0].partition(":")[2]),
         ("ISSUER", "issuer"),
@@ -115,7 +115,7 @@ def list_logins(settings: Settings) -> None:
 @pass_settings
 def oauth_login(settings: Settings, name: str, opens: bool) -> int:
     """Log in at a server, as `kheish mcp login` does."""
-    return _log_in(settings, name, opens=opens, waits=True)
+    return logging_in.follow(settings, name, _began(settings, name), opens=opens, waits=True)
 
 
 @oauth.command()
@@ -136,23 +136,8 @@ def revoke(settings: Settings, name: str) -> None:
     emit(settings, {"server": name, "removed": True}, ids=[name], human=lambda: say(f"The login at {name} is removed."))
 
 
-def _log_in(settings: Settings, name: str, *, opens: bool, waits: bool) -> int:
-    client = settings.client().access
-    found = client.add_account(name)
-    if found["url"] is not None:
-        click.echo(f"Open this page to log in at {name}:\n  {plain(found['url'])}", err=True)
-        if opens:
-            click.launch(found["url"])
-    while waits and found["status"] == "waiting":
-        time.sleep(0.5)
-        found = client.login(name)
-
-    def human() -> None:
-        words = {"done": "You are logged in at", "waiting": "The login waits at", "failed": "The login failed at"}
-        say(plain(f"{words[found['status']]} {name}{': ' + found['reason'] if found['reason'] else ''}."))
-
-    emit(settings, found, ids=[name], human=human)
-    return 1 if found["status"] == "failed" else 0
+def _began(settings: Settings, name: str) -> McpLogin:
+    return settings.client().access.add_account(server=name)
 
 
 # --- import -----------------------------------------------------------------------------------------------------------

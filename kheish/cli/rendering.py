@@ -71,7 +71,7 @@ class Rendering:
             case "model.failed":
                 self._words.forget()
         lines = self._of_call(event) or self._of_request(event) or _LINES.get(event.kind, _silent)(event.data)
-        return self._block(lines)
+        return self.block(lines)
 
     def asked(self, id: str, diff: str | None = None) -> None:
         """Record that an approval or question was shown by a prompt, with its diff."""
@@ -122,7 +122,7 @@ class Rendering:
         return "\n" if was_open else ""
 
     def _delta(self, frame: Data) -> str:
-        broken = self._block([(BROKEN_OFF, {"dim": True})]) if self._words.breaks_off(frame) else ""
+        broken = self.block([(BROKEN_OFF, {"dim": True})]) if self._words.breaks_off(frame) else ""
         return broken + self._inline(self._words.delta(frame))
 
     def words(self, text: str) -> str:
@@ -137,7 +137,8 @@ class Rendering:
         self._last_call = None
         return self.words(shown)
 
-    def _block(self, lines: list[Line]) -> str:
+    def block(self, lines: list[Line]) -> str:
+        """Return lines of the program, on lines of their own."""
         if not lines:
             return ""
         return self.fresh_line() + "".join(self._paint(plain(text), **style) + "\n" for text, style in lines)

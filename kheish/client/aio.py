@@ -184,9 +184,33 @@ class AsyncAccess(AsyncResource):
         """List provider accounts and their uses."""
         return await self._send(requests.list_accounts())
 
-    async def add_account(self, server: str) -> McpLogin:
-        """Begin a login at an MCP server by OAuth: the answer has the page to open."""
-        return await self._send(requests.add_account(server))
+    async def add_account(
+        self,
+        *,
+        server: str | None = None,
+        account: str | None = None,
+        issuer: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        scopes: Sequence[str] | None = None,
+        authorization_endpoint: str | None = None,
+        token_endpoint: str | None = None,
+        revocation_endpoint: str | None = None,
+    ) -> McpLogin:
+        """Begin a login by OAuth, at an MCP server or a provider: the answer has the page to open."""
+        return await self._send(
+            requests.add_account(
+                server=server,
+                account=account,
+                issuer=issuer,
+                client_id=client_id,
+                client_secret=client_secret,
+                scopes=scopes,
+                authorization_endpoint=authorization_endpoint,
+                token_endpoint=token_endpoint,
+                revocation_endpoint=revocation_endpoint,
+            )
+        )
 
     async def grants(self) -> Page[Grant]:
         """List slots and their permitted uses."""
@@ -196,17 +220,17 @@ class AsyncAccess(AsyncResource):
         """List leases in use, oldest first."""
         return await self._send(requests.list_leases())
 
-    async def login(self, server: str) -> McpLogin:
-        """The newest login at an MCP server."""
-        return await self._send(requests.get_login(server))
+    async def login(self, account: str) -> McpLogin:
+        """The newest login to an account."""
+        return await self._send(requests.get_login(account))
 
-    async def refresh_account(self, server: str) -> None:
-        """Renew the OAuth tokens of an MCP server now."""
-        await self._send(requests.refresh_account(server))
+    async def refresh_account(self, account: str) -> None:
+        """Renew the OAuth tokens of an account now."""
+        await self._send(requests.refresh_account(account))
 
-    async def remove_account(self, server: str) -> None:
-        """Remove the OAuth tokens of an MCP server, and revoke them."""
-        await self._send(requests.remove_account(server))
+    async def remove_account(self, account: str) -> None:
+        """Remove the OAuth tokens of an account, and revoke them."""
+        await self._send(requests.remove_account(account))
 
     async def restore(self, what: str, id: str) -> Revoked:
         """Undo a revocation."""
@@ -1361,6 +1385,10 @@ class AsyncPermissions(AsyncResource):
         """Get the effective rules: the file's own text, byte for byte."""
         return await self._send(requests.permissions_text(session=session))
 
+    async def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate permissions.yaml without saving it."""
+        return await self._send(requests.validate_permissions(content))
+
 
 class AsyncPlaybooks(AsyncDefinitions):
     """The operations of `playbooks`, including those of any Definition."""
@@ -1576,6 +1604,10 @@ class AsyncPrompt(AsyncResource):
     async def text(self) -> Text:
         """Get the operator's base prompt: the file's own text, byte for byte."""
         return await self._send(requests.instructions_text())
+
+    async def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate instructions.md without saving it."""
+        return await self._send(requests.validate_instructions(content))
 
 
 class AsyncQuestions(AsyncResource):
@@ -2538,3 +2570,7 @@ class AsyncKheish(AsyncConnection):
                 by=by,
             )
         )
+
+    async def validate_config(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate kheish.yaml without saving it."""
+        return await self.send(requests.validate_config(content))

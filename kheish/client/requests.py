@@ -157,9 +157,36 @@ def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
     return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/ack", {})
 
 
-def add_account(server: str) -> Call[McpLogin]:
-    """Begin a login at an MCP server by OAuth: the answer has the page to open."""
-    return send("POST", "/v1/auth/accounts", given({"server": server}))
+def add_account(
+    *,
+    server: str | None = None,
+    account: str | None = None,
+    issuer: str | None = None,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    scopes: Sequence[str] | None = None,
+    authorization_endpoint: str | None = None,
+    token_endpoint: str | None = None,
+    revocation_endpoint: str | None = None,
+) -> Call[McpLogin]:
+    """Begin a login by OAuth, at an MCP server or a provider: the answer has the page to open."""
+    return send(
+        "POST",
+        "/v1/auth/accounts",
+        given(
+            {
+                "server": server,
+                "account": account,
+                "issuer": issuer,
+                "client_id": client_id,
+                "client_secret": client_secret,
+                "scopes": scopes,
+                "authorization_endpoint": authorization_endpoint,
+                "token_endpoint": token_endpoint,
+                "revocation_endpoint": revocation_endpoint,
+            }
+        ),
+    )
 
 
 def add_channel_member(
@@ -913,9 +940,9 @@ def get_goal(session: str, *, at: str | None = None) -> Call[Goal]:
     return get(f"/v1/sessions/{quoted(session)}/goal", query={"at": at})
 
 
-def get_login(server: str) -> Call[McpLogin]:
-    """The newest login at an MCP server."""
-    return get(f"/v1/auth/accounts/{quoted(server)}/login")
+def get_login(account: str) -> Call[McpLogin]:
+    """The newest login to an account."""
+    return get(f"/v1/auth/accounts/{quoted(account)}/login")
 
 
 def get_mail(agent: str, message: str) -> Call[PostedMessage]:
@@ -1854,9 +1881,9 @@ def redeliver_mail(agent: str, message: str) -> Call[PostedMessage]:
     return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/redeliver", {})
 
 
-def refresh_account(server: str) -> Call[None]:
-    """Renew the OAuth tokens of an MCP server now."""
-    return send("POST", f"/v1/auth/accounts/{quoted(server)}/refresh", {})
+def refresh_account(account: str) -> Call[None]:
+    """Renew the OAuth tokens of an account now."""
+    return send("POST", f"/v1/auth/accounts/{quoted(account)}/refresh", {})
 
 
 def rekey_secrets() -> Call[Page[Secret]]:
@@ -1899,9 +1926,9 @@ def release_version(
     )
 
 
-def remove_account(server: str) -> Call[None]:
-    """Remove the OAuth tokens of an MCP server, and revoke them."""
-    return remove(f"/v1/auth/accounts/{quoted(server)}")
+def remove_account(account: str) -> Call[None]:
+    """Remove the OAuth tokens of an account, and revoke them."""
+    return remove(f"/v1/auth/accounts/{quoted(account)}")
 
 
 def remove_channel_member(name: str, member: str, *, if_match: str | None = None) -> Call[ChannelMembers]:
@@ -2411,9 +2438,24 @@ def usage(
     )
 
 
+def validate_config(content: Mapping[str, Any] | str) -> Call[Validation]:
+    """Validate kheish.yaml without saving it."""
+    return define("POST", "/v1/config/validate", content)
+
+
 def validate_definition(kind: str, content: Mapping[str, Any] | str, *, name: str | None = None) -> Call[Validation]:
     """Validate a Definition without saving it."""
     return define("POST", f"/v1/{quoted(kind)}/validate", content, query={"id": name})
+
+
+def validate_instructions(content: Mapping[str, Any] | str) -> Call[Validation]:
+    """Validate instructions.md without saving it."""
+    return define("POST", "/v1/instructions/validate", content)
+
+
+def validate_permissions(content: Mapping[str, Any] | str) -> Call[Validation]:
+    """Validate permissions.yaml without saving it."""
+    return define("POST", "/v1/permissions/validate", content)
 
 
 def verify_audit(*, key: str | None = None) -> Call[AuditReport]:

@@ -41,10 +41,25 @@ class AcpSettings(TypedDict):
 
 
 class AddAccount(TypedDict):
-    """A request to log in at an MCP server."""
+    """A request to log in: at an MCP server, or to the account of a provider, which is added with its issuer and
+    client the first time."""
 
-    server: str
-    """The server, whose file has auth: {oauth: …}."""
+    server: NotRequired[str | None]
+    """The MCP server, whose file has auth: {oauth: …}."""
+    account: NotRequired[str | None]
+    """The account of a provider; its slot is `oauth.ACCOUNT`, which routes name as auth_ref."""
+    issuer: NotRequired[str | None]
+    """Its authorization server, to which its tokens are bound."""
+    client_id: NotRequired[str | None]
+    """The client that is registered there; its redirect URI is that of /v1/auth/callback."""
+    client_secret: NotRequired[str | None]
+    """The slot with the client's secret, if it has one."""
+    scopes: NotRequired[list[str]]
+    """The scopes to ask for."""
+    authorization_endpoint: NotRequired[str | None]
+    """Needed only for an issuer without metadata, as are the others."""
+    token_endpoint: NotRequired[str | None]
+    revocation_endpoint: NotRequired[str | None]
 
 
 class Agent(TypedDict):
@@ -276,6 +291,15 @@ class ApprovalPolicy(TypedDict):
     required: NotRequired[int]
     """The number of different persons who must allow a call. For 2, each needs a token that carries a person; an
     answer by file proves none."""
+
+
+class Artifact(TypedDict):
+    """A file that is sent with an output."""
+
+    asset_id: str
+    name: str
+    media_type: str
+    bytes: int
 
 
 class Asked(TypedDict):
@@ -2269,9 +2293,12 @@ class Materialized(TypedDict):
 
 
 class McpLogin(TypedDict):
-    """A login at an MCP server."""
+    """A login to an account."""
 
-    server: str
+    account: str
+    """The account of a provider, or the MCP server."""
+    server: str | None
+    """The MCP server; null for the account of a provider."""
     status: Literal["waiting", "done", "failed"]
     url: str | None
     """The page to open in a browser, while it waits."""
@@ -3797,6 +3824,8 @@ class RunOutput(TypedDict):
     output_id: str
     kind: str
     content: str
+    artifacts: list[Artifact]
+    """The files that were sent with it."""
 
 
 class RunRecord(TypedDict):
@@ -4687,7 +4716,7 @@ class Submission(TypedDict):
     content: NotRequired[str | None]
     """The task, as one text."""
     items: NotRequired[list[TextItem | AssetItem] | None]
-    """The task, in services."""
+    """The task, in parts: texts and stored files."""
     actor: NotRequired[str | None]
     """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: NotRequired[str | None]

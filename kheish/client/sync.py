@@ -184,9 +184,33 @@ class Access(Resource):
         """List provider accounts and their uses."""
         return self._send(requests.list_accounts())
 
-    def add_account(self, server: str) -> McpLogin:
-        """Begin a login at an MCP server by OAuth: the answer has the page to open."""
-        return self._send(requests.add_account(server))
+    def add_account(
+        self,
+        *,
+        server: str | None = None,
+        account: str | None = None,
+        issuer: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        scopes: Sequence[str] | None = None,
+        authorization_endpoint: str | None = None,
+        token_endpoint: str | None = None,
+        revocation_endpoint: str | None = None,
+    ) -> McpLogin:
+        """Begin a login by OAuth, at an MCP server or a provider: the answer has the page to open."""
+        return self._send(
+            requests.add_account(
+                server=server,
+                account=account,
+                issuer=issuer,
+                client_id=client_id,
+                client_secret=client_secret,
+                scopes=scopes,
+                authorization_endpoint=authorization_endpoint,
+                token_endpoint=token_endpoint,
+                revocation_endpoint=revocation_endpoint,
+            )
+        )
 
     def grants(self) -> Page[Grant]:
         """List slots and their permitted uses."""
@@ -196,17 +220,17 @@ class Access(Resource):
         """List leases in use, oldest first."""
         return self._send(requests.list_leases())
 
-    def login(self, server: str) -> McpLogin:
-        """The newest login at an MCP server."""
-        return self._send(requests.get_login(server))
+    def login(self, account: str) -> McpLogin:
+        """The newest login to an account."""
+        return self._send(requests.get_login(account))
 
-    def refresh_account(self, server: str) -> None:
-        """Renew the OAuth tokens of an MCP server now."""
-        self._send(requests.refresh_account(server))
+    def refresh_account(self, account: str) -> None:
+        """Renew the OAuth tokens of an account now."""
+        self._send(requests.refresh_account(account))
 
-    def remove_account(self, server: str) -> None:
-        """Remove the OAuth tokens of an MCP server, and revoke them."""
-        self._send(requests.remove_account(server))
+    def remove_account(self, account: str) -> None:
+        """Remove the OAuth tokens of an account, and revoke them."""
+        self._send(requests.remove_account(account))
 
     def restore(self, what: str, id: str) -> Revoked:
         """Undo a revocation."""
@@ -1351,6 +1375,10 @@ class Permissions(Resource):
         """Get the effective rules: the file's own text, byte for byte."""
         return self._send(requests.permissions_text(session=session))
 
+    def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate permissions.yaml without saving it."""
+        return self._send(requests.validate_permissions(content))
+
 
 class Playbooks(Definitions):
     """The operations of `playbooks`, including those of any Definition."""
@@ -1560,6 +1588,10 @@ class Prompt(Resource):
     def text(self) -> Text:
         """Get the operator's base prompt: the file's own text, byte for byte."""
         return self._send(requests.instructions_text())
+
+    def validate(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate instructions.md without saving it."""
+        return self._send(requests.validate_instructions(content))
 
 
 class Questions(Resource):
@@ -2508,3 +2540,7 @@ class Kheish(Connection):
                 by=by,
             )
         )
+
+    def validate_config(self, content: Mapping[str, Any] | str) -> Validation:
+        """Validate kheish.yaml without saving it."""
+        return self.send(requests.validate_config(content))

@@ -19,14 +19,16 @@ export function keepCsrf(value) {
   csrf = value;
 }
 
-/** Return {data, n, etag}. Throws Problem. `body` is sent as JSON, `text` as it is. */
-export async function ask(method, path, { body, text, type, headers = {}, signal } = {}) {
+/** Return {data, n, etag}. Throws Problem. `body` is sent as JSON, `text` as it is, `form` with its files. */
+export async function ask(method, path, { body, text, type, form, headers = {}, signal } = {}) {
   const sent = { accept: "application/json, application/problem+json", ...headers };
   if (method !== "GET" && csrf) sent["x-kheish-csrf"] = csrf;
   let content;
   if (text !== undefined) {
     sent["content-type"] = type || "application/yaml";
     content = text;
+  } else if (form) {
+    content = form;
   } else if (body !== undefined) {
     sent["content-type"] = "application/json";
     content = JSON.stringify(body);

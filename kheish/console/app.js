@@ -9,6 +9,7 @@ import { problem } from "./parts.js";
 import { page, place } from "./router.js";
 import { closeMenu, frame, login, waiting } from "./shell.js";
 import { changed, follow, nextPage, store, subscribe } from "./store.js";
+import { steady, watch } from "./windowed.js";
 
 const root = document.getElementById("app");
 let here = place();
@@ -28,7 +29,7 @@ function draw() {
   isPlanned = false;
   if (store.isOut) return render(login(), root);
   if (!store.me) return render(failure ? html`<main class="login">${problem(failure)}<button @click=${begin}>Try again</button></main>` : "", root);
-  render(frame({ here, body: body(), redraw }), root);
+  steady(() => render(frame({ here, body: body(), redraw }), root));
   const { count } = waiting();
   const title = shown?.title?.(here) || "Kheish";
   document.title = `${count ? `(${count}) ` : ""}${title}${title === "Kheish" ? "" : " · Kheish"}`;
@@ -82,6 +83,7 @@ async function begin() {
 }
 
 subscribe(redraw);
+watch(redraw);
 addEventListener("hashchange", show);
 listen({
   pageKeys: () => shown?.keys?.(here) || {},

@@ -3,6 +3,7 @@
 import { html } from "lit-html";
 import { button } from "./acting.js";
 import { at } from "./api.js";
+import { editing } from "./definitions.js";
 import { anything, badge, place, time } from "./parts.js";
 import { to } from "./router.js";
 import { clock, cost, count, short, size, visible, when, words } from "./text.js";
@@ -92,7 +93,7 @@ export const LISTS = {
     kinds: ["definition.", "playbook.", "memory."],
     none: "No file has a problem.",
     filter: ["severity", ["error", "warning"]],
-    open: (one) => editor(one),
+    open: (one) => editing(one.path, one.line),
     columns: [
       ["Place", (one) => html`<code>${visible(place(one))}</code>`],
       ["Severity", (one) => badge(one.severity)],
@@ -219,12 +220,6 @@ export const LISTS = {
     ],
   },
 };
-
-/** Return the editor of a problem's file at its line, where the file is a Definition. */
-function editor(one) {
-  const found = /^(routes|personas|skills|hooks|mcp|connectors|schedules|sources|channels|projects|playbooks|outputs|workers)\/([^/.]+)/.exec(one.path);
-  return found ? `${to`edit/${found[1]}/${found[2]}`}?line=${one.line || 1}` : null;
-}
 
 /** Return the name of a list in words. */
 export function named(list) {

@@ -59,7 +59,8 @@ function step(by) {
   const rows = [...document.querySelectorAll("[data-row]")];
   if (!rows.length) return;
   const at = rows.findIndex((row) => row === document.activeElement || row.contains(document.activeElement));
-  const row = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
+  const seen = rows.findIndex((row) => row.getBoundingClientRect().bottom > 0);
+  const row = rows[at < 0 ? (by > 0 ? Math.max(0, seen) : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
   row.focus();
   row.scrollIntoView({ block: "nearest" });
 }

@@ -61,17 +61,27 @@ export function shown(entry, view) {
   return html`<div class="skeleton" aria-busy="true" aria-label="Loading"><i></i><i></i><i></i></div>`;
 }
 
-const DIFF_LINES = 400;
+const DIFF_LINES = 5000;
+const DIFF_PARTS = 300; // elements; what follows has no colours
 
-/** Return a unified diff with its lines marked by sign and colour. */
+/** Return a unified diff with its lines marked by sign and colour; neighbours of one kind are one element. */
 export function diff(text) {
   const lines = visible(text).split("\n");
   if (lines.at(-1) === "") lines.pop();
-  const rows = lines.slice(0, DIFF_LINES).map((line) => {
-    const kind = /^(\+\+\+|---|diff |index )/.test(line) ? "file" : line.startsWith("+") ? "add" : line.startsWith("-") ? "del" : line.startsWith("@@") ? "hunk" : "";
-    return html`<span class=${kind}>${line}\n</span>`;
-  });
+  const parts = [];
+  for (const line of lines.slice(0, DIFF_LINES)) {
+    const kind = parts.length < DIFF_PARTS ? sign(line) : "";
+    if (parts.at(-1)?.kind === kind) parts.at(-1).lines.push(line);
+    else parts.push({ kind, lines: [line] });
+  }
+  const rows = parts.map((part) => html`<span class=${part.kind}>${part.lines.join("\n")}\n</span>`);
   return html`<pre class="diff" tabindex="0" aria-label="Diff">${rows}${lines.length > DIFF_LINES ? html`<span class="hunk">… ${lines.length - DIFF_LINES} more lines</span>` : ""}</pre>`;
+}
+
+function sign(line) {
+  if (/^(\+\+\+|---|diff |index )/.test(line)) return "file";
+  if (line.startsWith("@@")) return "hunk";
+  return line.startsWith("+") ? "add" : line.startsWith("-") ? "del" : "";
 }
 
 /** Return text of others, as it is. */

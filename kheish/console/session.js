@@ -2,40 +2,52 @@
 
 import { html } from "lit-html";
 import { repeat } from "lit-html/repeat";
+import { at } from "./api.js";
 import { markdown } from "./markdown.js";
 import { badge, diff, pre } from "./parts.js";
 import { to } from "./router.js";
+import { read } from "./store.js";
 import { clock, cost, short, visible, whole, yaml } from "./text.js";
 import { gist, isLoud } from "./timeline.js";
+import { range } from "./windowed.js";
 
-/** Return the items; `opened` remembers by key what the reader opened or closed, `toggled(key, isOpen)` is told of it. */
-export function timeline(items, { opened, toggled, asset }) {
-  const last = items.findLast?.((item) => item.type === "turn");
-  return html`<div class="timeline">${repeat(items, (item) => item.key, (item) => {
-    if (item.type === "said") return said(item);
-    if (item.type === "end") return end(item);
-    if (item.type === "note") return html`<div class="note" id=${`n${item.n}`}>${clock(item.at)} · ${item.text}</div>`;
-    const isOpen = opened.get(item.key) ?? (isLoud(item) || (item === last && items.at(-1) === item));
-    return turn(item, { isOpen, toggled, asset, opened });
-  })}</div>`;
+const keyOf = (item) => item.key;
+
+/**
+ * Return the items near the screen; `opened` remembers by key what the reader opened or closed, `toggled(key, isOpen)`
+ * is told of it. `name` is that of the windowed list, which begins `atEnd` or at its first item.
+ */
+export function timeline(items, { name, atEnd, opened, toggled }) {
+  const { from, to, above, below } = range(name, items, keyOf, { atEnd });
+  return html`<div class="timeline" data-window=${name}><div class="gap" .style=${`height: ${above}px`}></div>
+    ${repeat(items.slice(from, to), keyOf, (item, at) => html`<div data-at=${from + at}>${entry(item, item === items.at(-1), { opened, toggled })}</div>`)}
+    <div class="gap" .style=${`height: ${below}px`}></div></div>`;
+}
+
+function entry(item, isLast, { opened, toggled }) {
+  if (item.type === "said") return said(item);
+  if (item.type === "end") return end(item);
+  if (item.type === "note") return html`<div class="note">${clock(item.at)} · ${item.text}</div>`;
+  return turn(item, { isOpen: opened.get(item.key) ?? (isLoud(item) || isLast), toggled, opened });
 }
 
 function said(item) {
   const by = item.isPerson ? visible(item.by) : "Agent";
-  return html`<div class="said ${item.isPerson ? "person" : ""}" id=${`n${item.n}`}>
+  return html`<div class="said ${item.isPerson ? "person" : ""}">
     <div class="by">${by}${item.kind && item.kind !== "input" ? html` · ${item.kind.replace(/_/g, " ")}` : ""} · ${clock(item.at)}${item.usage?.cost_usd ? ` · ${cost(item.usage.cost_usd)}` : ""}</div>
-    ${markdown(item.text || "(nothing)")}</div>`;
+    ${item.text || !item.assets?.length ? markdown(item.text || "(nothing)") : ""}
+    ${item.assets?.length ? html`<p>${item.assets.map((id) => html`<a class="button" href=${to`assets/${id}`}>Attached: ${short(read(at`/v1/assets/${id}`).data?.name || id, 60)}</a> `)}</p>` : ""}</div>`;
 }
 
 function end(item) {
-  if (!item.isBad) return html`<div class="note" id=${`n${item.n}`}>${badge(item.status)} ${clock(item.at)}</div>`;
-  return html`<div class="said bad" id=${`n${item.n}`}>
+  if (!item.isBad) return html`<div class="note">${badge(item.status)} ${clock(item.at)}</div>`;
+  return html`<div class="said bad">
     <div class="by">${badge(item.status)} ${clock(item.at)}${item.run ? html` · <a href=${to`runs/${item.run}`}>the run</a>` : ""}</div>
     ${item.title ? html`<p>${item.title}${item.again ? `; it is asked again in ${item.again} s` : ""}</p>` : ""}${item.text ? html`<p>${visible(whole(item.text))}</p>` : ""}</div>`;
 }
 
 function turn(item, { isOpen, toggled, opened }) {
-  return html`<details class="turn" id=${`n${item.n}`} .open=${isOpen} @toggle=${(event) => {
+  return html`<details class="turn" .open=${isOpen} @toggle=${(event) => {
     if (event.target === event.currentTarget && event.target.open !== isOpen) toggled(item.key, event.target.open);
   }}>
     <summary><span class="gist">${gist(item)}</span>${state(item)}<span class="soft">${clock(item.at)}</span></summary>

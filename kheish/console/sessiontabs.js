@@ -1,4 +1,4 @@
-// Parts of a session beside its timeline: changed files, context, history with a diff of two moments, settings.
+// Parts of a session beside its timeline: changed files, history with a diff of two moments, settings.
 
 import { html } from "lit-html";
 import { button } from "./acting.js";
@@ -17,17 +17,6 @@ export function changes(session) {
         <p class="soft">${file.edits === 1 ? "1 edit," : `${file.edits} edits, the last`} ${time(file.changed_at)}${file.is_current ? "" : "; the file has changed since, by another hand"}${file.note ? html` · ${visible(file.note)}` : ""}</p>
         ${file.diff ? diff(file.diff) : ""}</section>`)
     : empty("The session's file tools have changed no file. Changes by commands are not recorded.")));
-}
-
-/** What the next prompt has of memory, with its tokens. */
-export function memory(session) {
-  const entry = read(at`/v1/sessions/${session.session_id}/memory`, ["memory.", "run."]);
-  return shown(entry, (one) => html`
-    <p class="soft">What goes into the next prompt of this session: ${count(one.files.reduce((sum, file) => sum + (file.tokens || 0), 0))} tokens of memory, ${one.records.length} records of runs.</p>
-    ${one.files.length ? html`<div class="wide"><table class="rows" aria-label="Memory"><thead><tr><th scope="col">File</th><th scope="col">Loaded</th><th scope="col">Why</th><th scope="col">Origin</th><th scope="col" class="num">Tokens</th></tr></thead>
-      <tbody>${one.files.map((file) => html`<tr data-row tabindex="0"><td><a href=${`#/memory/file/${file.path}`}>${visible(file.path)}</a></td><td data-name="Loaded">${file.loaded}</td><td data-name="Why">${visible(file.why)}</td><td data-name="Origin">${file.origin}</td><td class="num" data-name="Tokens">${count(file.tokens)}</td></tr>`)}</tbody></table></div>` : empty("No memory file applies to this session.", "kheish memory edit shared/notes.md")}
-    ${one.records.length ? html`<h2>Records of earlier runs</h2><ul class="plainlist">${one.records.map((record) => html`<li>${time(record.at)} ${short(record.text, 300)}</li>`)}</ul>` : ""}
-    ${one.text ? html`<h2>As the model reads it</h2>${pre(one.text, "Memory in the prompt")}` : ""}`);
 }
 
 let moments = null; // {id, from, to, answer, state, error}

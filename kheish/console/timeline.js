@@ -41,7 +41,7 @@ const QUIET = new Set(["run.started", "run.requeued", "checkpoint", "model.reque
 const STEPS = {
   "run.submitted": (entry, { items }) => {
     const { request, run_kind: kind } = entry.data;
-    items.push({ type: "said", isPerson: true, key: `s${entry.n}`, n: entry.n, at: entry.at, by: request.actor, kind, run: entry.run, text: spoken(request.items) });
+    items.push({ type: "said", isPerson: true, key: `s${entry.n}`, n: entry.n, at: entry.at, by: request.actor, kind, run: entry.run, text: spoken(request.items), assets: request.items.flatMap((item) => item.asset_id || []) });
   },
   "model.responded": (entry, { turnOf, calls, items }) => {
     const { turn: number, text, calls: made, usage } = entry.data;
@@ -100,7 +100,7 @@ const STEPS = {
 };
 
 function spoken(items) {
-  return (items || []).map((item) => (item.type === "asset" ? `[attachment ${item.asset_id}]` : whole(item.text))).join("\n");
+  return items.filter((item) => item.type !== "asset").map((item) => whole(item.text)).join("\n");
 }
 
 function note(entry) {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.auth import redaction
+from kheish.auth import redaction, stored_account
 from kheish.authoring import sources
 from kheish.daemon import boot, index_backfill, presence
 from kheish.daemon.spawning import spawn
@@ -60,7 +60,7 @@ def learn_secrets(daemon: Daemon) -> None:
     """Scrub the vault's values, and what files refer to by `env:NAME`, from every line from now on."""
     secrets = {"token": daemon.facts.token, **daemon.auth.vault.values()}
     for slot, text in daemon.auth.vault.values().items():
-        login = tokens.read(slot, text)
+        login = tokens.read(slot, text) or stored_account.read(slot, text)
         secrets |= {f"{slot}.{name}": one for name, one in login.secrets.items()} if login is not None else {}
     for route in daemon.state.definitions.routes.values():
         value = routes.from_environment(route.auth_ref or "", daemon.environ)

@@ -29,6 +29,7 @@ def make(store: Store, facts: Facts, problems: Problems, watcher: Watcher, agent
         brought=git.brought,
         blobs=git.blobs,
         held=git.held,
+        read=watcher.expect,
     )
     keeper = Keeper(
         store.state,

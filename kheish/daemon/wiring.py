@@ -17,6 +17,7 @@ from kheish.api.mcp.logins import CALLBACK
 from kheish.api.operations import FEATURES
 from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
+from kheish.auth.accounts import ProviderAccounts
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.authoring import memory as memory_files
@@ -36,6 +37,7 @@ from kheish.daemon.assembly import debugging, stores
 from kheish.daemon.assembly.stores import Store
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
+from kheish.daemon.carriers import carrier_of, confine
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.ingress import setup as ingress
@@ -66,6 +68,7 @@ from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.runtime.workers import pool
+from kheish.runtime.workers.carrying import Carrying
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
 from kheish.runtime.workers.pool import Workers
@@ -89,6 +92,7 @@ class Auth:
     broker: Broker
     tokens: tokens.Tokens
     logins: logins.Logins
+    accounts: ProviderAccounts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -197,6 +201,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "bus": bus,
         "tokens": auth.tokens,
         "logins": auth.logins,
+        "accounts": auth.accounts,
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
@@ -251,7 +256,13 @@ def _auth(
     known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
     browsers = logins.Logins(known, logins.read(state.root), clock=state.clock)
     broker = Broker(state, vault, environ)
-    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers)
+
+    def redirect() -> str:
+        return (state.definitions.config.public_url or daemon().facts.url) + CALLBACK
+
+    accounts = ProviderAccounts(state, vault, secrets, redirect)
+    broker.renew = accounts.renew
+    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers, accounts=accounts)
 
 
 def _adopting(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Adopting:
@@ -324,7 +335,9 @@ def _agent(
 
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    workers = Workers(pool.none, pool.home_of(root))
+    home = pool.home_of(root)
+    workers = Workers(lambda worker: carrier_of(root, home, state.definitions, worker), home)
+    carrying = Carrying(state, workers, state_home() / "kheish" / "depots" / unique_name(root), confine(sandbox))
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
@@ -345,6 +358,7 @@ def _agent(
         jobs=Routed(jobs, workers.jobs),
         here=jobs,
         workers=workers,
+        carrying=carrying,
         gates=Gates(),
         broker=auth.broker,
         sandbox=confined,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kheish.runtime.hooks.service import Hooks
     from kheish.runtime.mcp.calls import Calls
     from kheish.runtime.observations.service import Observations
+    from kheish.runtime.workers.carrying import Carrying
     from kheish.runtime.workers.pool import Workers
 
 
@@ -80,6 +81,7 @@ class Agent:
     observations: Observations | None = None
     hooks: Hooks | None = None
     workers: Workers | None = None
+    carrying: Carrying | None = None
     debug: Capture | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)

@@ -40,7 +40,7 @@ class Facts:
 async def bind(state: State, run: Run, tool: str, raw: Mapping[str, Any], executor: Executor) -> Bound:
     """Return the binding of an approval of this call in the current state. Reads files, in a thread."""
     if tool not in SHELL_TOOLS:
-        digest = approvals.digest_of(tool=tool, arguments=raw, folder=run.settings.workspace, executable=None)
+        digest = approvals.digest_of(tool=tool, arguments=raw, folder=run.workspace, executable=None)
         return Bound(digest=digest)
     facts = await executor.facts(locating.where(state, run), raw)
     executable = ", ".join(facts.programs) or None

@@ -85,8 +85,8 @@ async def judge(
         call,
         mode=permission_rules.effective_mode(file, run.mode),  # type: ignore[arg-type]  # checked when the session was made
         scopes=rules,
-        sandbox=agent.executor.sandbox(session.worker) or agent.sandbox(),
-        workspace=Path(run.settings.workspace),
+        sandbox=agent.executor.sandbox(run.worker) or agent.sandbox(),
+        workspace=Path(run.workspace),
         policies=() if is_check else _policies(state, run),
         before_plan=permission_rules.effective_mode(file, run.settings.permission_mode),  # type: ignore[arg-type]
         tainted_by=session.tainted_by if file.taint == "ask" else None,

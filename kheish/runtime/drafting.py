@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kheish.domain import routes, runs
-from kheish.domain.events import Item, MemoryLoaded
+from kheish.domain.events import Item, MemoryLoaded, PromptPart
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
@@ -37,6 +37,8 @@ class Draft:
     omitted: tuple[str, ...]
     memory: tuple[MemoryLoaded, ...] = ()
     sections: tuple[Section, ...] = ()  # of the system message
+    parts: tuple[PromptPart, ...] = ()  # with their sizes
+    window: int | None = None
 
     def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
         """Return the messages as a server of this strictness accepts them."""
@@ -66,9 +68,9 @@ async def draft(
     servers = mcp.section(agent.mcp.servers, run, offer.deferred) if agent.mcp is not None else ""
     skills = agent.driven(run).offer
     catalog = skills.section if skills is not None else ""
-    frame = await prompt.frame(state, run, offer.tools, room.prompt, memory, catalog, servers)
+    frame = await prompt.frame(state, run, offer.tools, room.prompt, memory, catalog, servers, agent.executor)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
-        frame = await prompt.frame(state, run, {}, room.prompt, memory)
+        frame = await prompt.frame(state, run, {}, room.prompt, memory, executor=agent.executor)
     observed = agent.observations.shower.attach if agent.observations is not None else None
     attach = attaching.reader(agent.assets, observed, vision=target.route.capabilities.vision)
     placed = await prompt.conversation(state, run, target.server, agent.driven(run).rendered, mail, attach)
@@ -149,9 +151,23 @@ def _draft(
         omitted=(*omitted, *words),
         memory=frame.memory,
         sections=frame.sections,
+        parts=tuple(_parts(frame, messages)),
+        window=target.room.window,
     )
     request = replace(made.request, messages=made.messages(target, target.facts.strictness))
     return replace(made, request=request)
+
+
+def _parts(frame: Frame, messages: Sequence[Message]) -> Iterator[PromptPart]:
+    """Yield the parts of a prompt with their sizes: sections, definitions of tools, messages, results of tools."""
+    for section in frame.sections:
+        yield PromptPart(name=section.name, tokens=windows.tokens(section.text))
+    if frame.specs:
+        yield PromptPart(name="Definitions of tools", tokens=frame.tokens - windows.message_tokens(frame.system))
+    results = windows.messages_tokens(one for one in messages if one.role == "tool")
+    yield PromptPart(name="Messages", tokens=windows.messages_tokens(messages) - results)
+    if results:
+        yield PromptPart(name="Results of tools", tokens=results)
 
 
 def _generation(target: Target) -> tuple[dict[str, Any], list[str]]:

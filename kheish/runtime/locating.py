@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kheish.beneath import Door, targets, walk
+from kheish.beneath import Door, files, pool, targets, walk
 from kheish.beneath.door import opened
 from kheish.domain import workspaces
 from kheish.domain.permissions import grant as permission_grant, match as permission_match, shell as permission_shell
 from kheish.domain.permissions.rules import SHELL_TOOLS, ToolCall
 from kheish.domain.runs import Run
-from kheish.domain.sessions.session import Session
-from kheish.errors import NotBeneath
+from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import places
 from kheish.state.state import State
 
@@ -42,8 +41,8 @@ def where(state: State, run: Run) -> Where:
     """Return where the tools of a run act."""
     return Where(
         state=state,
-        workspace=Path(run.settings.workspace),
-        worker=state.get(Session, run.session_id).worker,
+        workspace=Path(run.workspace),
+        worker=run.worker,
         session_id=run.session_id,
         run_id=run.run_id,
     )
@@ -85,3 +84,12 @@ def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
     except NotBeneath:
         return {}
     return leads
+
+
+async def missing(door: Door, path: str) -> str:
+    """Return why a file of the workspace cannot be read; empty if it can."""
+    try:
+        await pool.run(door, files.read, door, path, 0)
+    except (NotBeneath, WorkspaceSlow) as error:
+        return error.detail
+    return ""

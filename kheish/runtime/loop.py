@@ -32,11 +32,16 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
             runs.stop(state, run_id)
             return
         await agent.may_step(run)
+        if agent.carrying is not None:
+            await agent.carrying.bring(run)
+            run = state.get(Run, run_id)
         turn = turns.of(state, run_id)
         if turn.due_calls:
             if not await tool_calls.answer(state, run, turn, agent):
                 return  # suspended
         elif turn.has_answered:
+            if agent.carrying is not None:
+                await agent.carrying.give_back(run)
             await _finish(state, run, turn, agent)
         elif (turn.turn or await phases.passes(state, run, "before")) and not _over_budget(state, run):
             await shares.let_siblings_go_first(state, run, agent)
@@ -53,7 +58,7 @@ async def _finish(state: State, run: Run, turn: turns.Turn, agent: Agent) -> Non
         return
     if isinstance(text, Spilled):
         text = await state.payloads.text(state.get(Session, run.session_id).path, text)
-    if run.settings.completion and not await completing.is_complete(state, run, turn, text):
+    if run.settings.completion and not await completing.is_complete(state, run, turn, text, agent.executor):
         return
     if schema is None:
         await _complete(state, run, turn, text, agent)

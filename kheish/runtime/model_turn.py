@@ -61,6 +61,8 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         omitted=draft.omitted,
         memory=draft.memory,
         sections=_changed_sections(agent.driven(run).sections, draft.sections),
+        parts=draft.parts,
+        window=draft.window,
     )
     state.append(*delivered, requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()

@@ -74,14 +74,14 @@ def context(
     resolved: Mapping[str, str] | None = None,
 ) -> Context:
     """Return the context of a call; `resolved`: the targets of its paths, if its decision is not journaled yet."""
-    decision, session = prepared.call.decision, state.get(Session, run.session_id)
+    decision = prepared.call.decision
     judged = decision.resolved if decision else resolved
     return Context(
         session_id=run.session_id,
         run_id=run.run_id,
         call_id=prepared.call.id,
         agent_id=run.agent_id,
-        workspace=Path(run.settings.workspace),
+        workspace=Path(run.workspace),
         key=_key(run, prepared.call),
         state=state,
         jobs=agent.jobs,
@@ -93,7 +93,7 @@ def context(
         memory=agent.memory,
         skills=agent.skills,
         assets=agent.assets,
-        worker=session.worker,
+        worker=run.worker,
         as_read=decision.as_read if decision else False,
     )
 
@@ -120,9 +120,7 @@ async def start(
         call_id=call.id,
         tool=tool.name,
         arguments=dict(prepared.raw),
-        digest=approvals.digest_of(
-            tool=tool.name, arguments=prepared.raw, folder=run.settings.workspace, executable=None
-        ),
+        digest=approvals.digest_of(tool=tool.name, arguments=prepared.raw, folder=run.workspace, executable=None),
         key=_key(run, call),
         effect=tool.effect.value,
         replay=tool.replay.value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -18,8 +18,9 @@ from kheish.runtime import fitting, windows
 from kheish.runtime.assets import attaching
 from kheish.runtime.assets.attaching import Attach, Attached
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
+from kheish.runtime.executor import Executor
 from kheish.runtime.memory.section import Recalled
-from kheish.runtime.project import instructions
+from kheish.runtime.project import environment, instructions
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
 from kheish.store.escaping import plain
@@ -79,11 +80,12 @@ async def frame(
     memory: Recalled | None = None,
     skills: str = "",
     servers: str = "",
+    executor: Executor | None = None,
 ) -> Frame:
     """Return the instructions and the tools, cut to their shares of `room` tokens. `skills` is their catalog."""
     box = fitting.toolbox(tools, room)
     offered = {spec.name: tools[spec.name] for spec in box.specs}
-    parts = await sections(state, run, offered, memory, skills, servers)
+    parts = await sections(state, run, offered, memory, skills, servers, executor)
     words = box.words()
     words += [f"The memory file {path} is not shown." for path in memory.left_out] if memory is not None else []
     if room is not None:
@@ -189,6 +191,7 @@ async def sections(
     memory: Recalled | None = None,
     skills: str = "",
     servers: str = "",
+    executor: Executor | None = None,
 ) -> list[Section]:
     """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
@@ -202,7 +205,7 @@ async def sections(
         parts.append(Section("Skills", skills))
     if servers:
         parts.append(Section("MCP servers", servers))
-    project = await instructions.read(state, run)
+    project = await instructions.read(state, run, executor)
     if project is not None:
         parts.append(Section(f"Project instructions ({', '.join(project.paths)})", project.text))
     if run.phase_text is not None:
@@ -212,10 +215,7 @@ async def sections(
     parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
     if memory is not None and memory.text:
         parts.append(Section("Memory", memory.text))
-    day = (run.started_at or run.submitted_at)[:10]
-    parts.append(
-        Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")
-    )
+    parts.append(Section("Environment", environment.describe(run, session.worker)))
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
         parts.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
@@ -230,13 +230,6 @@ async def _load_text(state: State, session: Session, text: Text) -> str:
     if isinstance(text, Spilled):
         return await state.payloads.text(session.path, text)
     return text
-
-
-@lru_cache(maxsize=1)
-def _platform() -> str:
-    import platform
-
-    return f"{platform.system()} {platform.machine()}"
 
 
 def project(

@@ -19,6 +19,7 @@ from kheish.api.http.waiting import Closing, Waits
 from kheish.api.metrics.measures import Measures
 from kheish.api.operations import OPERATIONS
 from kheish.api.services import Services
+from kheish.auth.accounts import ProviderAccounts
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Tokens
@@ -409,7 +410,10 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     state.hidden = Hidden((root, folder / "keys"))
     folders = Workspaces(root, state.hidden, lambda: config, workspace)
     closing, broker = Closing(), Broker(state, Vault(), {})
+    keeper: Any = None  # no login is stored
+    accounts = ProviderAccounts(state, Vault(), keeper, lambda: "http://localhost/v1/auth/callback")
     given = Services(
+        accounts=accounts,
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
         editor=Editor(state), stacks=Stacks(), inspector=Inspector(), memory=memory(state), playbooks=Playbooks(),

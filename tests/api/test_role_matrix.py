@@ -46,7 +46,7 @@ LOOK = (
 CHECK = (
     "check_permission validate_route validate_persona validate_skill validate_playbook validate_schedule "
     "validate_channel validate_project validate_mcp_server validate_hook validate_output validate_source "
-    "validate_connector validate_worker"
+    "validate_connector validate_worker validate_config validate_permissions validate_instructions"
 )
 WORK = (
     "compact_session "
@@ -124,7 +124,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "thread",
         "member",
         "tool",
-        "server",
+        "account",
         "artifact",
     )
     given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids

@@ -27,9 +27,11 @@ class Files:
         self.commits: list[Committed] = []
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         add: Any = self.commits.append
+        self.read: list[tuple[str, str]] = []
         self.files = MemoryFiles(
-            d.state, d.problems, self.catalog, commit=add, brought=self._brought, blobs=self._blobs, held=self._held
-        )
+            d.state, d.problems, self.catalog, commit=add, brought=self._brought, blobs=self._blobs, held=self._held,
+            read=lambda *seen: self.read.append(seen),
+        )  # fmt: skip
         self.keeper = Keeper(
             d.state, self.catalog, expect=lambda *_: None, wrote=lambda _: None, commit=add, held=lambda: None
         )
@@ -83,3 +85,23 @@ async def test_a_file_that_an_agent_makes_during_an_adoption_is_not_removed(tmp_
         assert note is not None and note.digest == digest(b"mine\n") and not note.is_users
         last = [one.contents[note.path] for one in it.commits if note.path in one.contents][-1]
         assert last == b"mine\n"
+
+
+async def test_a_removed_file_leaves_the_listing_at_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, {"memory/shared/a.md": "text\n"}) as d:
+        it = Files(d)
+        await it.files.start()
+        (tmp_path / "memory/shared/a.md").unlink()
+        before = d.state.n
+
+        await it.files.take([SHARED.path("a.md")])
+
+        assert it.catalog.get(SHARED.path("a.md")) is None
+        assert d.state.n == before + 1, "the removal is recorded once"
+
+
+async def test_the_watcher_is_told_what_a_start_adopts(tmp_path: Path) -> None:
+    async with desk(tmp_path, {"memory/shared/a.md": "text\n"}) as d:
+        it = Files(d)
+        await it.files.start()
+        assert it.read == [("memory/shared/a.md", digest(b"text\n"))]

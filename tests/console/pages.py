@@ -16,7 +16,7 @@ PAGES = {
     "session-waiting": "sessions/deploy-main",
     "session-hostile": "sessions/hostile",
     "session-files": "sessions/review-17/changes",
-    "session-context": "sessions/review-17/memory",
+    "session-context": "sessions/review-17/context",
     "session-history": "sessions/review-17/history",
     "session-settings": "sessions/review-17/settings",
     "runs": "runs",

@@ -121,6 +121,12 @@ def put(daemon: Daemon, path: str, body: Any) -> Any:
     return post(daemon, path, body, "PUT")
 
 
+def put_text(daemon: Daemon, path: str, text: str) -> None:
+    """Store a file as it is."""
+    done = daemon.http("PUT", path, content=text.encode(), headers={"content-type": "application/yaml"})
+    assert done.status_code < 300, done.text
+
+
 def _definitions(daemon: Daemon) -> None:
     put(
         daemon,

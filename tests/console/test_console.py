@@ -272,21 +272,51 @@ def doc_pages() -> list[Path]:
     return list(resources.folder("docs").rglob("*.md"))
 
 
-def test_a_refused_file_of_the_daemon_can_be_mended_and_saved(daemon: Daemon, page: Page, seen: browser.Seen) -> None:
-    open_page(page, daemon, "edit/config")
+@pytest.mark.parametrize(
+    ("file", "wrong"), [("config", "nope: 1"), ("permissions", "modes: plan"), ("instructions", "---")]
+)
+def test_the_daemons_own_files_are_checked_on_typing(daemon: Daemon, page: Page, file: str, wrong: str) -> None:
+    if file == "instructions":
+        scene.put_text(daemon, "/v1/instructions", "Be kind.\n")
+    open_page(page, daemon, f"edit/{file}")
     page.wait_for_selector(".cm-content")
+    page.wait_for_selector("text=The daemon finds no problem.")
     page.click(".cm-content")
-    page.keyboard.press("Control+End")
-    page.keyboard.type("\nnope: 1")
-    page.click("button:has-text('Save')")
+    page.keyboard.press("Control+Home")
+    page.keyboard.type(f"{wrong}\n")
     page.wait_for_selector(".cm-lint-marker-error")
     page.wait_for_selector("button.main[disabled]")
-    page.click(".cm-content")
+    page.keyboard.press("Control+Home")
+    for _ in f"{wrong}\n":
+        page.keyboard.press("Delete")
+    page.wait_for_selector("text=The daemon finds no problem.")
     page.keyboard.press("Control+End")
-    for _ in "\nnope: 1":
-        page.keyboard.press("Backspace")
     page.keyboard.type("\n# mended\n")
     page.wait_for_selector("button.main:not([disabled])")
     page.click("button:has-text('Save')")
     page.wait_for_selector("text=Saved")
-    assert seen.faults.pop().startswith("answer: 400")  # of the first save
+
+
+def test_a_file_is_sent_with_a_message(daemon: Daemon, page: Page) -> None:
+    scene.post(daemon, "/v1/sessions", {"session_id": "files", "route": "hello"})
+    open_page(page, daemon, "sessions/files")
+    page.set_input_files("input[type=file]", {"name": f"{scene.HOSTILE[0]}.md", "mimeType": "", "buffer": b"# Notes\n"})
+    page.wait_for_selector(".attached >> text=8 B")
+    page.fill("#message", "read this")
+    page.click("text=Send")
+    page.wait_for_selector("a.button >> text=Attached: <img")
+    page.wait_for_selector(".said >> text=hello read this")
+    items = daemon.http("GET", "/v1/runs?session=files").json()["items"][0]["request"]["items"]
+    content = daemon.http("GET", f"/v1/assets/{items[1]['asset_id']}/text").json()
+    assert items[0]["text"] == "read this" and "# Notes" in str(content)
+    assert not page.query_selector(".attached") and page.evaluate("() => window.__xss === undefined")
+
+
+def test_the_context_is_shown_by_part(daemon: Daemon, page: Page) -> None:
+    open_page(page, daemon, "sessions/review-17/context")
+    table = page.locator("table[aria-label='Parts of the prompt']")
+    table.locator("tr:has-text('Instructions')").wait_for()
+    rows = dict(one.split("\t")[:2] for one in table.inner_text().split("\n") if one.count("\t") >= 2)
+    sizes = {name: int(size.replace(",", "")) for name, size in rows.items() if name != "Part"}
+    assert {"Instructions", "Definitions of tools", "Messages", "Results of tools"} <= sizes.keys()
+    assert min(sizes.values()) > 0 and sizes["Definitions of tools"] > sizes["Messages"]

@@ -36,6 +36,7 @@ class Live(Played):
 
     def __init__(self, root: Path, workspace: Path, **options: Any) -> None:
         self.workspace = workspace
+        self.patience = 20.0  # seconds
         self.is_held = False  # nothing becomes durable
         self.hold_at: bytes | None = None  # from an entry with this text on
         super().__init__(root, **options)
@@ -109,7 +110,7 @@ class Live(Played):
         return self.state.get(Run, run_id)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(self.patience):
             while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
                 await asyncio.sleep(0.001)
 
@@ -123,7 +124,7 @@ class Live(Played):
 
     async def close(self) -> None:
         await self.worker.drain(5.0)
-        self.agent.jobs.close()
+        self.agent.here.close()
         self.index.close()
 
 

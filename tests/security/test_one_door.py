@@ -36,7 +36,6 @@ ALLOWED = {
     "runtime/hooks/binding.py": "files that a hook names, outside of any workspace or not: only their digests count",
     "runtime/hooks/named.py": "the plain form of a path that a hook names; nothing is opened",
     "runtime/hooks/transcript.py": "transcripts in the state root",
-    "runtime/hooks/command.py": "the folder of a log in the state root",
     "runtime/mcp/connection.py": "connections to MCP servers",
     "runtime/workers/connection.py": "connections to workers",
     "runtime/workers/pool.py": "connections to workers, and the name of the state root in it",

@@ -36,6 +36,8 @@ class Standin:
     grants: list[dict[str, str]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     expires_in: int = 3600
+    refuses: bool = False  # the renewal of tokens
+    opened: list[str] = field(default_factory=list)  # the pages of logins
 
     def forget(self) -> None:
         """Forget all sessions, as a restart does."""
@@ -43,6 +45,7 @@ class Standin:
 
     def authorize(self, url: str) -> str:
         """Do what a user's browser does with the page of a login, and return where it is sent back."""
+        self.opened.append(url)
         given = {key: values[0] for key, values in parse_qs(urlsplit(url).query).items()}
         code = f"code-{len(self.codes)}"
         self.codes[code] = given
@@ -116,6 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
             asked = one.codes.pop(given["code"])
             digest = hashlib.sha256(given["code_verifier"].encode()).digest()
             assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == asked["code_challenge"]
+        elif one.refuses:
+            self._send(400, {"error": "invalid_grant"})
+            return
         token = f"access-token-{len(one.grants)}-of-the-standin"
         one.tokens = {token}
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": one.expires_in}

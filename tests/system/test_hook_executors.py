@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.support.daemon import Daemon, bash, call, scripted, until
+from tests.support.released import release
 from tests.system.test_hooks import put, python, ran, results, said
 from tests.system.test_mcp import GIVEN, calls, server
 
@@ -179,6 +180,46 @@ def test_tasks_may_be_refused(daemon: Daemon) -> None:
     run = go(daemon, "tasks", turns)
     first, second = results(daemon, run["session_id"])
     assert "no plans" in first["content"] and not second["is_error"]
+
+
+def test_failures_completed_tasks_definitions_and_flows_are_announced(daemon: Daemon, tmp_path: Path) -> None:
+    into = tmp_path / "inputs"
+    names = ["PostToolUseFailure", "StopFailure", "definition_changed", "flow_finished"]
+    put(daemon, "announced", python(_KEEP, events=names, env={"INTO": str(into)}))
+    put(daemon, "unfinished", python("import sys; sys.exit('x') if 0 else sys.exit(2)", events="task_completed"))
+    daemon.client.sessions.create("announced")
+    task = daemon.http("POST", "/v1/sessions/announced/tasks", {"title": "work"}).json()["task_id"]
+    turns = [
+        {"tool_calls": [call("read_file", path="missing"), call("task_update", task_id=task, status="completed")]},
+        {"error": {"status": 400, "message": "no such model"}},
+    ]
+    daemon.http("PUT", "/v1/routes/announced", scripted(turns, max_retries=0))
+    run = dict(daemon.client.runs.start("announced", "go", route="announced", wait="30s").data)
+    assert run["status"] == "failed", run
+    failed, refused = results(daemon, "announced")
+    assert failed["is_error"] and refused["is_error"]
+    assert daemon.http("GET", f"/v1/sessions/announced/tasks/{task}").json()["status"] == "pending"
+    release(
+        daemon, "greet", {"title": "Greet", "objective": "Greet.", "phases": [{"id": "one", "objective": "Greet."}]}
+    )
+    daemon.http("PUT", "/v1/routes/greets", scripted([{"text": "hello"}]))
+    daemon.client.sessions.create("greets", route="greets")
+    flow = daemon.client.flows.start("greet", session_id="greets")
+
+    def given() -> dict[str, list[dict[str, Any]]]:
+        inputs = [json.loads(line) for line in into.read_text().splitlines()]
+        return {name: [one for one in inputs if one["hook_event_name"] == name] for name in names}
+
+    until(lambda: given()["flow_finished"], what="the Flow ends")
+    found = given()
+    [tool], [stop], [end] = (found[name] for name in ("PostToolUseFailure", "StopFailure", "flow_finished"))
+    assert (tool["tool_name"], tool["tool_input"]["file_path"]) == ("Read", f"{daemon.workspace}/missing")
+    assert "missing" in tool["error"] and tool["tool_use_id"] and tool["is_interrupt"] is False
+    assert stop["error"] == run["error"]["code"] and "no such model" in stop["error_details"]
+    assert (end["flow_id"], end["status"]) == (flow["flow_id"], "succeeded")
+    assert {"path": "routes/greets.yaml", "change": "added"}.items() <= found["definition_changed"][-1].items()
+    for id in ("announced", "unfinished"):
+        daemon.http("DELETE", f"/v1/hooks/{id}")
 
 
 def test_a_batch_may_end_the_run(daemon: Daemon) -> None:

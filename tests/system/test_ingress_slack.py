@@ -11,13 +11,37 @@ import httpx
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
-from tests.support.daemon import Daemon, ask, bash, until
+from tests.support.daemon import Daemon, ask, bash, call, until
 from tests.support.slack_standin import BOT, Slack, buttons, message, press, slack
 
 SIGNING = "8f742231b10e8888abcd99yyyzzz85a5"
 ROUTES: dict[str, Any] = {
     "echo": {"driver": "scripted", "script": {"echo": True}},
     "asks": [bash("rm -rf nothing-of-this-name"), {"text": "done"}],
+    "parent": [
+        {"tool_calls": [{"name": "spawn_agent", "arguments": {"name": "helper", "prompt": "clean", "route": "asks"}}]},
+        {"tool_calls": [call("wait_agent", agents=["helper"])]},
+        {"text": "the helper is done"},
+    ],
+    "survey": [
+        {
+            "tool_calls": [
+                call(
+                    "ask_user_question",
+                    questions=[
+                        {"header": "Way", "text": "Which way?", "options": [{"label": "left"}, {"label": "right"}]},
+                        {
+                            "header": "Toppings",
+                            "text": "What on it?",
+                            "options": [{"label": "ham"}, {"label": "egg"}],
+                            "multi_select": True,
+                        },
+                    ],
+                )
+            ]
+        },
+        {"text": "{{last_result}}"},
+    ],
     "unsure": [ask("Which way?", ["left", "right"]), {"text": "{{last_result}}"}],
 }
 PEOPLE = {"U1": "ann", "U2": "bob"}
@@ -190,6 +214,57 @@ def test_a_question_is_answered_by_a_button(daemon: Daemon, platform: Slack) -> 
     question = daemon.client.questions.get(run["pending_questions"][0])
     assert question["status"] == "answered" and question["answered_by"] == "bob"
     assert "right" in newest_run(daemon, "5.1")["output"]
+
+
+def updated(platform: Slack, number: int) -> dict[str, Any]:
+    """The update of a message with this number."""
+    return until(lambda: platform.of("chat.update")[number : number + 1], what=f"update {number}")[0]
+
+
+def test_the_items_of_a_question_are_answered_one_after_the_other(daemon: Daemon, platform: Slack) -> None:
+    before, count = len(platform.connections), len(platform.of("chat.update"))
+    target(daemon, "survey")
+    reconnected(daemon, platform, before)
+    platform.deliver("events_api", message("go", ts="6.1"), "s1")
+    run = newest_run(daemon, "6.1", "waiting_for_question")
+    asked = until(lambda: [one for one in platform.of("chat.postMessage") if str(one.get("thread_ts")) == "6.1"])[0]
+    assert set(buttons(asked)) == {"left", "right"} and "▸ Way" in asked["blocks"][0]["text"]["text"]
+    platform.deliver("interactive", press(buttons(asked)["right"], user="U1"), "s2")
+    second = updated(platform, count)
+    assert set(buttons(second)) == {"ham", "egg", "Done"} and "✓ right" in second["blocks"][0]["text"]["text"]
+    refusals = len(platform.of("chat.postEphemeral"))
+    platform.deliver("interactive", press(buttons(second)["Done"], user="U1"), "s3")
+    platform.deliver("interactive", press(buttons(asked)["left"], user="U1"), "s4")
+    until(lambda: len(platform.of("chat.postEphemeral")) == refusals + 2, what="nothing was chosen; the item is over")
+    for number, label in enumerate(("ham", "egg", "✓ ham")):
+        platform.deliver(
+            "interactive", press(buttons(updated(platform, count + number))[label], user="U2"), f"s5{number}"
+        )
+    last = updated(platform, count + 3)
+    assert set(buttons(last)) == {"ham", "✓ egg", "Done"}
+    platform.deliver("interactive", press(buttons(last)["Done"], user="U2"), "s6")
+    question = daemon.client.questions.get(run["pending_questions"][0])
+    assert question["status"] == "answered" and question["answered_by"] == "bob"
+    assert {id: one["selected"] for id, one in question["answers"].items()} == {"q1": ["b"], "q2": ["b"]}
+    newest_run(daemon, "6.1")
+
+
+def test_a_child_asks_where_its_parent_was_given_the_work(daemon: Daemon, platform: Slack) -> None:
+    before = len(platform.connections)
+    target(daemon, "parent")
+    reconnected(daemon, platform, before)
+    platform.deliver("events_api", message("go", ts="12.1"), "c1")
+    asked = until(lambda: [one for one in platform.of("chat.postMessage") if str(one.get("thread_ts")) == "12.1"])[0]
+    platform.deliver("interactive", press(buttons(asked)["Deny"], user="U1"), "c2")
+    assert newest_run(daemon, "12.1")["output"] == "the helper is done"
+
+
+def test_the_thread_shows_that_the_agent_works(daemon: Daemon, platform: Slack) -> None:
+    statuses = platform.of("assistant.threads.setStatus")
+    shown = [one["status"] for one in statuses if str(one["thread_ts"]) == "12.1"]
+    assert shown[0] == "is working…" and all(one["channel_id"] == "C1" for one in statuses)
+    until(lambda: [one["status"] for one in platform.of("assistant.threads.setStatus")
+                   if str(one["thread_ts"]) == "12.1"][-1] == "")  # fmt: skip
 
 
 def test_slash_commands_and_a_disconnect(daemon: Daemon, platform: Slack) -> None:

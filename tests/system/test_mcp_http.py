@@ -73,7 +73,7 @@ def test_large_answers_and_the_old_transport_are_refused(daemon: Daemon) -> None
 
 
 def log_in(daemon: Daemon, web: Standin, id: str) -> dict[str, Any]:
-    began = daemon.client.access.add_account(id)
+    began = daemon.client.access.add_account(server=id)
     assert began["status"] == "waiting"
     assert urlsplit(began["url"]).path == "/authorize"
     page = httpx.get(web.authorize(began["url"]), trust_env=False, timeout=30)
@@ -122,7 +122,7 @@ def test_tokens_of_one_issuer_are_never_used_with_another(daemon: Daemon) -> Non
         assert not other.grants and not other.registered, "nothing of the login went to the other issuer"
         put(daemon, "moved", {"url": f"{web.url}/mcp", "auth": {"oauth": {"issuer": web.url}}})
         with pytest.raises(Conflict, match="does not name the issuer"):
-            daemon.client.access.add_account("moved")
+            daemon.client.access.add_account(server="moved")
 
 
 def test_urls_that_a_server_names_go_through_the_network_guard(daemon: Daemon) -> None:
@@ -130,7 +130,7 @@ def test_urls_that_a_server_names_go_through_the_network_guard(daemon: Daemon) -
         put(daemon, "guided", {"url": f"{web.url}/mcp", "auth": {"oauth": {}}})
         began = time.monotonic()
         with pytest.raises(Conflict, match=r"169\.254\.169\.254"):
-            daemon.client.access.add_account("guided")
+            daemon.client.access.add_account(server="guided")
         assert time.monotonic() - began < 20
 
 

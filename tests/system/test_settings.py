@@ -37,6 +37,9 @@ def put(daemon: Daemon, path: str, text: str, **headers: str) -> Any:
 def test_settings_are_kept_byte_for_byte_and_in_force_at_once(daemon: Daemon) -> None:
     before = daemon.http("GET", "/v1/config", headers=TEXT)
     stale = put(daemon, "/v1/config", CONFIG, **{"if-match": '"' + "0" * 40 + '"'})
+    checked = daemon.http("POST", "/v1/config/validate", content=CONFIG.encode(), headers=YAML).json()
+    assert checked == {"valid": True, "problems": []}
+    assert daemon.http("GET", "/v1/config", headers=TEXT).content == before.content
     answer = put(daemon, "/v1/config", CONFIG, **{"if-match": before.headers["etag"]})
 
     assert (stale.status_code, stale.headers["etag"]) == (412, before.headers["etag"])
@@ -59,10 +62,13 @@ def test_settings_are_kept_byte_for_byte_and_in_force_at_once(daemon: Daemon) ->
 def test_an_invalid_file_changes_nothing(daemon: Daemon, path: str, text: str, line: int, code: str) -> None:
     before = daemon.http("GET", path, headers=TEXT).content
 
+    checked = daemon.http("POST", f"{path}/validate", content=text.encode(), headers=YAML).json()
     answer = put(daemon, path, text)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_definition")
-    assert (answer.json()["problems"][0]["line"], answer.json()["problems"][0]["code"]) == (line, code)
+    for found in (answer.json(), checked):
+        assert (found["problems"][0]["line"], found["problems"][0]["code"]) == (line, code)
+    assert not checked["valid"]
     assert daemon.http("GET", path, headers=TEXT).content == before
 
 

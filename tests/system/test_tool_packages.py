@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from tests.support.daemon import Daemon, call, until
 from tests.support.mcp_clients import token
+from tests.support.packages import install
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tools"
 BAD = "from kheish.runtime.tools.base import Tool\nraise SystemExit('this package is bad')\n"
 
 
-def install(folder: Path) -> None:
-    """What an installer leaves in site-packages: the example, and a package that ends its interpreter."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    shutil.copytree(EXAMPLE / "kheish_weekday", folder / "kheish_weekday")
-    (folder / "bad_package.py").write_text(BAD)
-    points = {"weekday": project["entry-points"]["kheish.tools"]["weekday"], "bad": "bad_package:TOOLS"}
-    for name, value in points.items():
-        info = folder / f"{name}-{project['version']}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {project['version']}\n")
-        (info / "entry_points.txt").write_text(f"[kheish.tools]\n{name} = {value}\n")
-
-
 def test_a_package_offers_its_tools_and_a_bad_one_is_a_problem(tmp_path: Path) -> None:
-    install(site := tmp_path / "site")
+    install(site := tmp_path / "site", EXAMPLE, bad={"kheish.tools": {"bad": "bad_package:TOOLS"}})
+    (site / "bad_package.py").write_text(BAD)
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     turns: list[dict[str, Any]] = [
         {"tool_calls": [call("weekday", day="2026-11-29"), call("weekday", day="2026-13-01")]},

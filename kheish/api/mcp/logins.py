@@ -1,4 +1,5 @@
-"""Logins at MCP servers by HTTP: begin one, return from it, renew and remove its tokens. No answer holds a token."""
+"""OAuth accounts by HTTP, of model providers and of MCP servers: begin a login, return from it, renew and remove its
+tokens. No answer holds a token."""
 
 from __future__ import annotations
 
@@ -8,13 +9,17 @@ from typing import Annotated, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field
 
+from kheish import ids
 from kheish.api.http import media
 from kheish.api.http.answer import Answer
 from kheish.api.http.bodies import Body
 from kheish.api.http.operation import bind, delete, get, post
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
-from kheish.errors import Invalid, NotFound
+from kheish.auth.accounts import Wanted
+from kheish.auth.browser_login import Login
+from kheish.auth.stored_account import slot_of
+from kheish.errors import Conflict, Invalid, NotFound
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Kheish</title></head>
@@ -30,17 +35,38 @@ RETURNED = tuple(
 )  # fmt: skip
 
 
-class AddAccount(Body):
-    """A request to log in at an MCP server."""
+Url = Annotated[str, Field(min_length=1, max_length=2000)]
 
-    server: Annotated[str, Field(min_length=1, max_length=128)]
-    """The server, whose file has auth: {oauth: …}."""
+
+class AddAccount(Body):
+    """A request to log in: at an MCP server, or to the account of a provider, which is added with its issuer and client
+    the first time."""
+
+    server: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """The MCP server, whose file has auth: {oauth: …}."""
+    account: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The account of a provider; its slot is `oauth.ACCOUNT`, which routes name as auth_ref."""
+    issuer: Url | None = None
+    """Its authorization server, to which its tokens are bound."""
+    client_id: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """The client that is registered there; its redirect URI is that of /v1/auth/callback."""
+    client_secret: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """The slot with the client's secret, if it has one."""
+    scopes: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=50)] = []
+    """The scopes to ask for."""
+    authorization_endpoint: Url | None = None
+    """Needed only for an issuer without metadata, as are the others."""
+    token_endpoint: Url | None = None
+    revocation_endpoint: Url | None = None
 
 
 class McpLogin(Answer):
-    """A login at an MCP server."""
+    """A login to an account."""
 
-    server: str
+    account: str
+    """The account of a provider, or the MCP server."""
+    server: str | None
+    """The MCP server; null for the account of a provider."""
     status: Literal["waiting", "done", "failed"]
     url: str | None
     """The page to open in a browser, while it waits."""
@@ -55,27 +81,59 @@ class Accounts:
 
     def __init__(self, services: Services) -> None:
         self._logins = services.mcp.logins
+        self._accounts = services.accounts
+        self._servers = services.state.definitions.by_kind["mcp"]
         self._refusals = services.refusals
+        self._broker = services.broker
+        services.closing.then(self._accounts.close)
 
     async def add_account(self, req: Request, resp: Response) -> None:
         """Begin a login (202), and answer with the page to open."""
-        body = await media.read(req, AddAccount)
-        login = await self._logins.begin(body.server, by=req.context.principal)
+        body, by = await media.read(req, AddAccount), req.context.principal
+        if (body.server is None) == (body.account is None):
+            raise Invalid("Name either a server or an account.")
+        if body.server is not None:
+            login = await self._logins.begin(body.server, by=by)
+        else:
+            login = await self._begin(body, by=by)
         media.send(resp, login.view(), status=202)
 
-    async def get_login(self, req: Request, resp: Response, server: str) -> None:
-        """Answer with the newest login at a server."""
-        media.send(resp, self._logins.login(server).view())
+    async def _begin(self, body: AddAccount, *, by: str) -> Login:
+        account = ids.check_slug(body.account or "", "account")
+        if account in self._servers:
+            raise Conflict(f"There is an MCP server {account!r}; choose another name for the account.")
+        if body.issuer is None and body.client_id is None:
+            return await self._accounts.begin(account, by=by)
+        if body.issuer is None or body.client_id is None:
+            raise Invalid("A new account needs both issuer and client_id.")
+        given = body.model_dump(exclude={"server"})
+        return await self._accounts.add(Wanted(**given), by=by)
 
-    async def refresh_account(self, req: Request, resp: Response, server: str) -> None:
-        """Renew the tokens of a server now (204)."""
+    def _is_provider(self, account: str) -> bool:
+        return account not in self._servers and self._accounts.knows(account)
+
+    async def get_login(self, req: Request, resp: Response, account: str) -> None:
+        """Answer with the newest login to an account."""
+        logins = self._accounts if self._is_provider(account) else self._logins
+        media.send(resp, logins.login(account).view())
+
+    async def refresh_account(self, req: Request, resp: Response, account: str) -> None:
+        """Renew the tokens of an account now (204)."""
         await media.read(req, Body)
-        await self._logins.refresh(server)
+        if self._is_provider(account):
+            await self._accounts.refresh(account, by=req.context.principal)
+        else:
+            await self._logins.refresh(account)
         resp.status = 204
 
-    async def remove_account(self, req: Request, resp: Response, server: str) -> None:
-        """Remove the tokens of a server, and revoke them at their issuer (204)."""
-        await self._logins.revoke(server, by=req.context.principal)
+    async def remove_account(self, req: Request, resp: Response, account: str) -> None:
+        """Remove the tokens of an account, end the work in flight with them, and revoke them at their issuer (204)."""
+        by = req.context.principal
+        if self._is_provider(account):
+            self._broker.end(slot_of(account))
+            await self._accounts.remove(account, by=by)
+        else:
+            await self._logins.revoke(account, by=by)
         resp.status = 204
 
     async def return_from_login(self, req: Request, resp: Response) -> None:
@@ -87,14 +145,14 @@ class Accounts:
                 raise error
             return _page(resp, "No return from a login", error.detail, error.status)
         try:
-            login = self._logins.arrived(given["state"], given)
+            login = self._accounts.arrived(given["state"], given) or self._logins.arrived(given["state"], given)
         except NotFound as unknown:
             self._refusals.failed(req, "the login is not known")
             return _page(resp, "This login is over", unknown.detail, 404)
         if given.get("error"):
-            text = f"Nothing was stored for {login.server}. You can close this page."
+            text = f"Nothing was stored for {login.account}. You can close this page."
             return _page(resp, "The login was refused", text, 200)
-        return _page(resp, "Done", f"Kheish logs in at {login.server}. You can close this page.", 200)
+        return _page(resp, "Done", f"Kheish logs in at {login.account}. You can close this page.", 200)
 
 
 def _page(resp: Response, title: str, text: str, status: int) -> None:
@@ -106,23 +164,23 @@ def _page(resp: Response, title: str, text: str, status: int) -> None:
 
 
 CALLBACK = "/v1/auth/callback"
-ONE = "/v1/auth/accounts/{server}"
+ONE = "/v1/auth/accounts/{account}"
 OPERATIONS = bind(
     Accounts,
     post(
         "/v1/auth/accounts",
         Accounts.add_account,
-        "Begin a login at an MCP server by OAuth: the answer has the page to open.",
+        "Begin a login by OAuth, at an MCP server or a provider: the answer has the page to open.",
         AddAccount,
         McpLogin,
         good=(202,),
         problems=(404, 409, 502),
     ),
-    get(f"{ONE}/login", Accounts.get_login, "The newest login at an MCP server.", McpLogin, problems=(404,)),
+    get(f"{ONE}/login", Accounts.get_login, "The newest login to an account.", McpLogin, problems=(404,)),
     post(
         f"{ONE}/refresh",
         Accounts.refresh_account,
-        "Renew the OAuth tokens of an MCP server now.",
+        "Renew the OAuth tokens of an account now.",
         Body,
         None,
         good=(204,),
@@ -142,7 +200,7 @@ OPERATIONS = bind(
     delete(
         ONE,
         Accounts.remove_account,
-        "Remove the OAuth tokens of an MCP server, and revoke them.",
+        "Remove the OAuth tokens of an account, and revoke them.",
         problems=(404,),
         name="remove_account",
     ),

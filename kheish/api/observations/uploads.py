@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -28,6 +29,10 @@ _CHUNK = 256 * 1024
 _BESIDE = 1024 * 1024  # bytes of a body beside its contents
 _Label = Annotated[str, Field(min_length=1, max_length=200)]
 _HEAD = 8192
+#: an escape in JSON: both halves of a pair, a half alone, or any other
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.S
+)
 _ENDINGS = {".json": "json", ".html": "html", ".htm": "html", ".log": "log", ".txt": "text", ".md": "text"}
 
 
@@ -99,9 +104,15 @@ async def _received(req: Request, most: int) -> bytes:
 
 
 def _parse(raw: bytes) -> StoreObservations:
-    """Return the items of a JSON body. Raises Invalid with every fault."""
+    """Return the items of a JSON body. Half of a surrogate pair, which senders leave when they cut a text, is replaced
+    by U+FFFD: a batch must not be lost for it. Raises Invalid with every fault."""
     try:
-        if not media.plain_json(raw or b"{}"):
+        try:
+            is_shallow = media.plain_json(raw or b"{}")
+        except ValueError:
+            raw = _ESCAPE.sub(_whole, raw)
+            is_shallow = media.plain_json(raw)
+        if not is_shallow:
             raise Invalid(f"The body is nested more than {media.DEPTH} deep.")
         return StoreObservations.model_validate_json(raw or b"{}", strict=True)
     except ValidationError as error:
@@ -110,6 +121,11 @@ def _parse(raw: bytes) -> StoreObservations:
     except (ValueError, RecursionError) as error:
         text = 'send {"items": [{"text": …}]}, or raw bytes with another media type'
         raise Invalid(f"The body is not JSON: {error}; {text}.") from error
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    """Return an escape, with U+FFFD for half of a pair."""
+    return rb"\ufffd" if escape["half"] else escape[0]
 
 
 def _given(items: Sequence[ObservationItem], file: SourceFile, most: int, now: str) -> list[Given]:

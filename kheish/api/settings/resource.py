@@ -9,6 +9,7 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from kheish.api import at_revision, state as api_state
+from kheish.api.definitions import Validation
 from kheish.api.http import filtering, media, paging
 from kheish.api.http.answer import Free
 from kheish.api.http.bodies import Body, Name
@@ -47,12 +48,15 @@ class TopFile:
 
     async def put_file(self, req: Request, resp: Response) -> None:
         """Create (201) or replace (200) the file. YAML is kept byte for byte, and an invalid file changes nothing."""
-        kind = media.media_type(req)
-        if kind not in media.TEXTS and kind != media.JSON:
-            shown = kind or "no media type"
-            raise UnsupportedMedia(f"The body is sent as {shown}; send {media.YAML} or {media.JSON}.")
-        raw = await media.body(req)
-        await self._store(req, resp, raw, media.JSON if kind == media.JSON else media.YAML)
+        raw, kind = await self._content(req)
+        await self._store(req, resp, raw, kind)
+
+    async def validate_file(self, req: Request, resp: Response) -> None:
+        """Answer with the problems that storing the file would cause. Nothing changes."""
+        raw, kind = await self._content(req)
+        problems = [dict(one) for one in await self._services.editor.examine(self._kind, self._path, raw, kind)]
+        valid = not any(problem["severity"] == "error" for problem in problems)
+        media.send(resp, {"valid": valid, "problems": problems})
 
     async def file_history(self, req: Request, resp: Response) -> None:
         """List the commits that changed the file, newest first."""
@@ -71,6 +75,14 @@ class TopFile:
             ) from None
         resp.set_header(at_revision.COMMIT, moment.commit)
         await self._store(req, resp, raw, media.YAML)
+
+    async def _content(self, req: Request) -> tuple[bytes, str]:
+        """Return the body and its media type. Raises UnsupportedMedia, TooLarge."""
+        kind = media.media_type(req)
+        if kind not in media.TEXTS and kind != media.JSON:
+            shown = kind or "no media type"
+            raise UnsupportedMedia(f"The body is sent as {shown}; send {media.YAML} or {media.JSON}.")
+        return await media.body(req), media.JSON if kind == media.JSON else media.YAML
 
     async def _store(self, req: Request, resp: Response, raw: bytes, kind: str) -> None:
         made = await self._services.editor.store(
@@ -121,6 +133,10 @@ def operations(path: str, about: str) -> tuple[Operation, ...]:
         put(
             where, TopFile.put_file, f"Create (201) or replace (200) {path}, stored as written.", kind.model, Free,
             problems=problems, text=True, name=f"put_{name}",
+        ),
+        post(
+            f"{where}/validate", TopFile.validate_file, f"Validate {path} without saving it.", kind.model, Validation,
+            text=True, name=f"validate_{name}",
         ),
         get(
             f"{where}/history", TopFile.file_history, f"List commits that changed {path}, newest first.",

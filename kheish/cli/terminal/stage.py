@@ -18,6 +18,8 @@ from kheish.errors import KheishError
 
 #: lines of unfinished words, at most a third of the screen
 _LIVE_LINES = 12
+#: lines of a message that are shown again when it was sent
+_ECHO_LINES = 20
 #: bytes of the history, of which the newer half is kept
 _HISTORY_BYTES = 1024 * 1024
 
@@ -41,9 +43,13 @@ class Stage:
         self.editor.show("".join(paint(line, **style) + "\n" for line in lines))
 
     def echo(self, text: str) -> None:
-        """Print a message as the user sent it."""
+        """Print a message as the user sent it, a long one in part."""
         first, *rest = text.split("\n")
-        self.show("\n".join([f"> {first}", *(f"  {line}" for line in rest)]), bold=True)
+        lines = [f"> {first}", *(f"  {line}" for line in rest)]
+        self.show("\n".join(lines[:_ECHO_LINES]), bold=True)
+        if len(lines) > _ECHO_LINES:
+            fold = self.folds.keep("Your message", [(line, {}) for line in lines])
+            self.show(f"  (Ctrl-O or /output {fold.number} shows all {len(lines)} lines)", dim=True)
 
     def report(self, error: KheishError) -> None:
         """Print an error."""

@@ -49,7 +49,7 @@ class Transcript(Rendering):
 
     def unfolded(self, fold: Fold) -> str:
         """Return a whole result."""
-        return self._block([(f"── {fold.call}", {"bold": True}), *fold.lines])
+        return self.block([(f"── {fold.call}", {"bold": True}), *fold.lines])
 
     def _render(self, block: str) -> str:
         return markdown.render(block, self._columns())

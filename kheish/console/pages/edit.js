@@ -3,6 +3,7 @@
 import { html } from "lit-html";
 import { may } from "../acting.js";
 import { ask, at, Problem } from "../api.js";
+import { FILES, KINDS } from "../definitions.js";
 import { prompt } from "../dialogs.js";
 import { list } from "../lists.js";
 import { badge, problem } from "../parts.js";
@@ -11,9 +12,6 @@ import { off, why } from "../shell.js";
 import { changed, refresh, say } from "../store.js";
 import { short, visible, when } from "../text.js";
 
-const KINDS = ["routes", "personas", "skills", "hooks", "mcp", "connectors", "schedules", "sources", "channels", "projects", "playbooks", "outputs", "workers"];
-/** The daemon's own files: one of each, with no address of their own. */
-const FILES = { config: "kheish.yaml", permissions: "permissions.yaml", instructions: "instructions.md" };
 const MARKDOWN = new Set(["personas", "skills", "instructions"]);
 const PAUSE = 350;
 const PAGES = new Set(["playbooks", "schedules", "channels", "projects"]);
@@ -48,7 +46,7 @@ export function view({ params, query }) {
     <div class="editor" id="editor"></div>
     <div role="status" aria-live="polite">${draft.problems.length
       ? html`<ul class="plainlist">${draft.problems.map((one) => html`<li>${badge(one.severity)} <button class="plain" @click=${() => editor?.reveal(one.line || 1)}>line ${one.line ?? "–"}</button> ${visible(one.message)}${one.suggestion ? html` <span class="soft">Try: ${visible(one.suggestion)}</span>` : ""}</li>`)}</ul>`
-      : html`<p class="soft">${FILES[kind] ? "The daemon checks it when you save." : draft.isChecked ? "The daemon finds no problem." : "The daemon checks what you write."}</p>`}</div>
+      : html`<p class="soft">${draft.isChecked ? "The daemon finds no problem." : "The daemon checks what you write."}</p>`}</div>
     ${draft.next?.length ? html`<h2>It would fire next</h2><ol>${draft.next.map((one) => html`<li>${visible(one.local || one)}</li>`)}</ol>` : ""}
     ${isNew ? "" : html`<h2>History</h2>${list({
       path: `${address(kind, id)}/history?limit=30`,
@@ -114,13 +112,7 @@ async function validate() {
   const asked = draft;
   if (!asked) return;
   const value = asked.text;
-  if (FILES[asked.kind]) { // the save checks them: what it found is over with the next change
-    if (asked.refused === value) return;
-    asked.problems = [];
-    editor?.mark([]);
-    return changed();
-  }
-  const path = `/v1/${asked.kind}/validate${asked.id ? `?id=${encodeURIComponent(asked.id)}` : ""}`;
+  const path = `/v1/${asked.kind}/validate${asked.id && !FILES[asked.kind] ? `?id=${encodeURIComponent(asked.id)}` : ""}`;
   try {
     const { data } = await ask("POST", path, { text: value });
     if (draft !== asked || asked.text !== value) return;
@@ -146,7 +138,7 @@ async function save() {
     if (draft.asked !== id) go(PAGES.has(kind) ? to`${kind}/${id}` : to`edit/${kind}/${id}`);
     else if (!draft.etag) load(kind, id, null);
   } catch (error) {
-    Object.assign(draft, { error, refused: draft.text });
+    draft.error = error;
     if (error.problems?.length) {
       draft.problems = error.problems;
       editor?.mark(error.problems);

@@ -1,6 +1,7 @@
 // What waits for a person: approvals and questions; allow, deny with a reason, edit, answer, several at once.
 
 import { html } from "lit-html";
+import { repeat } from "lit-html/repeat";
 import { at, key } from "../api.js";
 import { change, may } from "../acting.js";
 import { approval } from "../approval.js";
@@ -11,8 +12,10 @@ import { go, to } from "../router.js";
 import { off, waiting, why } from "../shell.js";
 import { changed, read } from "../store.js";
 import { short, whole } from "../text.js";
+import { range } from "../windowed.js";
 
 const marked = new Set();
+const keyOf = (one) => one.id;
 
 export const title = () => "Inbox";
 
@@ -31,16 +34,23 @@ export function view({ params }) {
       <div class="list">
         ${batch()}
         ${approvals.error ? problem(approvals.error) : ""}
-        ${items.length ? html`<ul class="queue">${items.map((one) => line(one, chosen))}</ul>` : approvals.data && questions.data ? empty("Nothing waits for you. Approvals and questions of agents appear here.", "kheish inbox") : ""}
+        ${items.length ? queue(items, chosen) : approvals.data && questions.data ? empty("Nothing waits for you. Approvals and questions of agents appear here.", "kheish inbox") : ""}
       </div>
       <div class="decided">${chosen ? detail(chosen) : items.length ? html`<p class="soft keys">Choose a row: <kbd>j</kbd> <kbd>k</kbd> and <kbd>Enter</kbd>.</p>` : ""}</div>
     </div>`;
 }
 
-function line(one, chosen) {
+function queue(items, chosen) {
+  const { from, to, above, below } = range("inbox", items, keyOf);
+  return html`<ul class="queue" data-window="inbox"><li class="gap" aria-hidden="true" .style=${`height: ${above}px`}></li>
+    ${repeat(items.slice(from, to), keyOf, (one, at) => line(one, chosen, from + at))}
+    <li class="gap" aria-hidden="true" .style=${`height: ${below}px`}></li></ul>`;
+}
+
+function line(one, chosen, at) {
   const isApproval = one.id.startsWith("appr");
   const text = isApproval ? summary(one) : one.questions[0]?.text;
-  return html`<li>
+  return html`<li data-at=${at}>
     ${isApproval && may("approver") ? html`<input type="checkbox" aria-label="Select ${short(text, 60)}" .checked=${marked.has(one.id)} @change=${(event) => {
       event.target.checked ? marked.add(one.id) : marked.delete(one.id);
       changed();

@@ -4,15 +4,17 @@ import { html } from "lit-html";
 import { live } from "../composer.js";
 import { button } from "../acting.js";
 import { at } from "../api.js";
+import { context } from "../context.js";
 import { Conversation } from "../conversation.js";
 import { badge, problem, shown } from "../parts.js";
 import { go, setQuery, to } from "../router.js";
 import { timeline } from "../session.js";
-import { changes, history, memory, settings } from "../sessiontabs.js";
+import { changes, history, settings } from "../sessiontabs.js";
 import { changed, read } from "../store.js";
 import { count, short, visible } from "../text.js";
+import { center } from "../windowed.js";
 
-const TABS = { timeline: "Timeline", changes: "Files", memory: "Context", history: "History", settings: "Settings" };
+const TABS = { timeline: "Timeline", changes: "Files", context: "Context", history: "History", settings: "Settings" };
 const opened = new Map();
 let conversation = null;
 let follows = true;
@@ -41,7 +43,7 @@ export function view({ params, query }) {
     <div class="head"><h1>${short(session.title || id, 120)}</h1><div class="buttons">${actions(session)}</div></div>
     <p class="soft">${badge(session.active_run_id ? "busy" : session.status)} <code>${visible(id)}</code> · route ${visible(session.route || "default")} · ${session.permission_mode}${session.forked_from ? html` · fork of <a href=${to`sessions/${session.forked_from.session_id}`}>${visible(session.forked_from.session_id)}</a>` : ""}${session.tainted_by ? html` · <span class="badge wait">◆ read untrusted content: ${short(session.tainted_by, 60)}</span>` : ""}</p>
     <nav class="tabs" aria-label="Parts of the session">${Object.entries(TABS).map(([name, text]) => html`<a href=${name === "timeline" ? to`sessions/${id}` : to`sessions/${id}/${name}`} aria-current=${name === tab ? "page" : "false"}>${text}</a>`)}</nav>
-    ${tab === "timeline" ? talk(session, query) : { changes, memory, history, settings }[tab]?.(session, query) || ""}`)}`;
+    ${tab === "timeline" ? talk(session, query) : { changes, context, history, settings }[tab]?.(session, query) || ""}`)}`;
 }
 
 function talk(session, query) {
@@ -68,7 +70,7 @@ function talk(session, query) {
     ${error ? problem(error) : ""}
     ${conversation.entries.length ? jump(conversation) : ""}
     ${conversation.entries.length && !conversation.isAtStart ? html`<p><button @click=${() => guarded(() => conversation.earlier())}>Earlier events</button></p>` : ""}
-    ${timeline(items, { opened, toggled })}
+    ${timeline(items, { name: id, atEnd: n === null, opened, toggled })}
     ${[...drafts.values()].map((draft) => html`<div class="said"><div class="by">${draft.kind === "model.delta" ? "Agent writes…" : "Output…"}</div><pre class="live" aria-label="Live">${visible(draft.text)}</pre></div>`)}
     ${conversation.isAtEnd ? "" : html`<p class="buttons"><button @click=${() => guarded(() => conversation.later())}>Later events</button><a class="button" href=${to`sessions/${id}`}>To the end</a></p>`}
     <div class="withcomposer">${live(session)}</div>`;
@@ -92,10 +94,10 @@ function jump(open) {
     <input id="jump" type="range" min=${first} max=${last} .value=${String(entries[0].n)} @change=${move}></div>`;
 }
 
+/** Show the item that has event `n`. */
 function reveal(n) {
-  const rows = [...document.querySelectorAll('[id^="n"]')].filter((row) => Number(row.id.slice(1)) <= n);
-  const row = rows.at(-1) || document.querySelector(".timeline");
-  row?.scrollIntoView({ block: "center" });
+  const { id, items } = conversation;
+  center(id, Math.max(0, items.findLastIndex((item) => item.n <= n)));
 }
 
 function actions(session) {

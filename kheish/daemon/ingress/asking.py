@@ -12,6 +12,7 @@ from kheish import ids
 from kheish.daemon.ingress.credentials import Credentials
 from kheish.daemon.ingress.intake import Intake
 from kheish.daemon.ingress.messages import Messenger, SlackMessages, TelegramMessages
+from kheish.daemon.ingress.origins import receipt_above
 from kheish.daemon.spawning import spawn
 from kheish.domain import approvals, events, questions
 from kheish.domain.approvals import Approval
@@ -19,10 +20,8 @@ from kheish.domain.connectors import ask as asks, connector as connectors, wordi
 from kheish.domain.connectors.arrival import Click
 from kheish.domain.connectors.ask import Ask
 from kheish.domain.connectors.definition import CHATS, ConnectorFile
-from kheish.domain.connectors.receipt import Receipt
 from kheish.domain.events import INGRESS, Entry
 from kheish.domain.questions import Question
-from kheish.domain.runs import Run
 from kheish.errors import (
     ButtonRefused,
     ChatMigrated,
@@ -102,6 +101,8 @@ class Asking:
                 self._wake(id)
             case events.QuestionAnswered(question_id=id):
                 self._wake(id)
+            case events.AskUsed(connector_id=connector_id, ask_id=ask_id):
+                spawn(self._drive(connector_id, ask_id))  # the next item of a question
 
     def _wake(self, thing_id: str) -> None:
         if thing_id in self._open:
@@ -125,7 +126,7 @@ class Asking:
 
     async def _ask(self, about: Any, thing_id: str, run_id: str) -> None:
         try:
-            receipt = await self._receipt(run_id)
+            receipt = await receipt_above(self._state, run_id)
             file = self._file(receipt["connector"]) if receipt is not None else None
             if receipt is None or file is None or not receipt["place"] or thing_id in self._open:
                 return
@@ -147,22 +148,6 @@ class Asking:
             return
         except KheishError as error:
             log.warning("the %s %s is not asked about in its chat: %s", about, thing_id, error.detail)
-
-    async def _receipt(self, run_id: str) -> Mapping[str, Any] | None:
-        """Return the receipt of the request that led to a run; None for a run of another origin."""
-        run = await self._state.recall(Run, run_id)
-        if run is None:
-            return None
-        named = run["request"]["metadata"].get("receipt_id")
-        doc = await self._state.recall(Receipt, named) if isinstance(named, str) else None
-        if doc is not None and doc["run_id"] == run_id:  # anyone may write metadata
-            return doc
-        if run["flow"] is None:
-            return None
-        await self._state.caught_up()
-        fields = {"flow_id": str(run["flow"]["flow_id"])}
-        page = await asyncio.to_thread(self._state.index.things, "receipt", limit=1, fields=fields)
-        return page.items[0] if page.items else None
 
     def _file(self, connector_id: str) -> ConnectorFile | None:
         found = self._state.definitions.by_kind["connectors"].get(connector_id)
@@ -252,8 +237,10 @@ class Asking:
     def _text(self, ask: Ask, view: Mapping[str, Any]) -> str:
         url = self._state.definitions.config.public_url
         link = f"{url}/#/inbox/{ask.thing_id}" if url is not None else ask.thing_id
-        write = wording.ask_approval if ask.about == "approval" else wording.ask_question
-        return write(view, link, has_buttons=bool(ask.buttons))
+        if ask.about == "approval":
+            return wording.ask_approval(view, link, has_buttons=bool(ask.buttons))
+        item = next((str(one["item"]) for one in ask.buttons.values()), None)
+        return wording.ask_question(view, link, item=item, chosen=ask.chosen)
 
     async def _close(self, connector_id: str, ask_id: str, outcome: str, reason: str | None) -> None:
         async with pins.owner(self._state, INGRESS, connector_id):
@@ -296,14 +283,30 @@ class Asking:
                 meant = asks.check_click(ask, click.button_id, place, asks.digest_of(thing))
                 if isinstance(thing, Approval):
                     return self._resolve(connector_id, file, ask, thing, click, person, meant)
-                used = events.AskUsed(
-                    connector_id=connector_id, ask_id=ask.ask_id, button_id=click.button_id, person=person
-                )
-                answers = {str(meant["item"]): {"selected": [meant["option"]], "text": None}}
-                questions.answer(
-                    state, thing.question_id, answers, by=person, via=file.kind, beside=[used.on(by=person)]
-                )
-                return f"Recorded: {meant['label']}"
+                return self._choose(connector_id, file, ask, thing, click, person, meant)
+
+    def _choose(
+        self,
+        connector_id: str,
+        file: ConnectorFile,
+        ask: Ask,
+        question: Question,
+        click: Click,
+        person: str,
+        meant: Mapping[str, Any],
+    ) -> str:
+        """Record a choice, with the buttons of what is to be chosen next; the last choice answers the question."""
+        chosen, buttons = asks.choose(ask, question.questions, meant)
+        used = events.AskUsed(
+            connector_id=connector_id, ask_id=ask.ask_id, button_id=click.button_id, person=person, buttons=buttons,
+            chosen=chosen,
+        ).on(by=person)  # fmt: skip
+        if buttons:
+            self._state.append(used)
+        else:
+            answers = {item: {"selected": options, "text": None} for item, options in chosen.items()}
+            questions.answer(self._state, question.question_id, answers, by=person, via=file.kind, beside=[used])
+        return f"Recorded: {meant['label']}"
 
     def _resolve(
         self,

@@ -184,4 +184,4 @@ async def _poll_installed(fetching: Fetching, connector_id: str, file: Connector
     offset = await polling.offset_of(fetching.state, connector_id)
     given = Poll(connector=connector_id, options=file.options, offset=offset, secret=secret, deliver=deliver)
     fetching.connected(connector_id)
-    await kind.poll(given)
+    await installed.contained(kind.poll, given)

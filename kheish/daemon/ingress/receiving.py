@@ -142,7 +142,7 @@ class Receiving:
         given = Request(
             connector=connector_id, headers=headers, body=body, options=file.options, now=now, secret=secret_of
         )
-        parsed = await installed.guarded(kind, kind.receive(given))
+        parsed = await installed.guarded(kind, given)
         self._buckets.count(connector_id, file.rate)
         return parsed
 

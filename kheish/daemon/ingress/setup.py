@@ -22,6 +22,7 @@ from kheish.daemon.ingress.fetching import Fetching
 from kheish.daemon.ingress.intake import Intake
 from kheish.daemon.ingress.receiving import Answer, Receiving
 from kheish.daemon.ingress.rejections import Rejections
+from kheish.daemon.ingress.working import Working
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain.connectors.definition import ConnectorFile
 from kheish.domain.definitions import Definition
@@ -33,9 +34,10 @@ from kheish.store.pipes import Child
 class Ingress:
     """The service of ingress."""
 
-    def __init__(self, receiving: Receiving, asking: Asking, fetching: Fetching) -> None:
+    def __init__(self, receiving: Receiving, asking: Asking, working: Working, fetching: Fetching) -> None:
         self.receiving = receiving
         self.asking = asking
+        self.working = working
         self.fetching = fetching
 
     async def receive(
@@ -130,4 +132,4 @@ def _ingress(
         problems=problems,
         allow_unauthenticated=allow_unauthenticated,
     )
-    return Ingress(receiving, asking, Fetching(state, receiving, problems))
+    return Ingress(receiving, asking, Working(state, credentials), Fetching(state, receiving, problems))

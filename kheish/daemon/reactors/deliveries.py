@@ -36,7 +36,7 @@ class Deliveries(Reactor):
     def __init__(self, agent: Agent, problems: Problems) -> None:
         self._state = agent.state
         self._problems = problems
-        self._attempts = Attempts(agent.state, agent.broker)
+        self._attempts = Attempts(agent.state, agent.broker, agent.assets.keeper if agent.assets is not None else None)
         self._unseen = True  # whether the trust in commands is to be checked
         self.engine = Engine(agent.state, self._attempts, closed=self._report_closed, damaged=problems.damaged)
 

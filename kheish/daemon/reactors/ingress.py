@@ -38,11 +38,13 @@ class Ingress(Reactor):
                 case events.DefinitionChanged(definition="connectors", id=id) if self._is_ready:
                     self._service.fetching.apply(id)
         self._service.asking.heard(batch)
+        self._service.working.heard(batch)
 
     async def tick(self, now: str) -> None:
         """Repeat messages that could not be sent, and audit the number of refused requests."""
         self._service.receiving.rejections.flush()
         await self._service.asking.tick()
+        await self._service.working.tick()
 
     async def close(self) -> None:
         """End the loops."""

@@ -12,7 +12,7 @@ from kheish.domain.shown import View
 from kheish.state.noun import Noun
 
 STORE = "store_asset"
-Kind = Literal["run", "message", "evidence", "tool_call", "fork"]
+Kind = Literal["run", "message", "evidence", "tool_call", "fork", "output"]
 
 
 @frozen
@@ -25,7 +25,8 @@ class AssetReference(View):
     session_id: str
     kind: Kind
     id: str
-    """The id of the run, message or evidence; of a call, `RUN/CALL`; of a fork, the session whose messages it has."""
+    """The id of the run, message, evidence or output; of a call, `RUN/CALL`; of a fork, the session whose messages it
+    has."""
     run_id: str | None
     at: str
     made: int
@@ -38,6 +39,7 @@ FOLDED = (
     events.MessageDelivered,
     events.EvidenceAttached,
     events.ToolFinished,
+    events.OutputEmitted,
 )
 
 
@@ -77,6 +79,9 @@ def _uses(entry: Entry) -> Iterator[tuple[Kind, str, str]]:
                 yield "message", message_id, asset_id
         case events.EvidenceAttached(evidence_kind="asset", evidence_id=id, ref=ref) if ref is not None and is_id(ref):
             yield "evidence", id, ref
+        case events.OutputEmitted(output_id=id, artifacts=artifacts):
+            for asset_id in dict.fromkeys(one.asset_id for one in artifacts):
+                yield "output", id, asset_id
         case events.ToolFinished(tool=tool, call_id=call_id, detail={"asset_id": str(asset_id)}) if tool == STORE:
             yield "tool_call", f"{run}/{call_id}", asset_id
 

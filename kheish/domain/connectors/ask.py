@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,8 @@ class Ask(View):
     n: int
     outcome: str | None = None
     reason: str | None = None
+    chosen: dict[str, list[str]] = field(default_factory=dict)
+    """The options that were chosen so far, by item of the question."""
 
 
 FOLDED = (events.AskMade, events.AskSent, events.AskUsed, events.AskRenewed, events.AskClosed)
@@ -73,8 +76,8 @@ def _fold_change(old: Ask, event: Any) -> dict[str, Any]:
     match event:
         case events.AskSent(reference=reference):
             return {"state": "sent", "reference": reference}
-        case events.AskUsed(button_id=id, buttons=buttons):
-            return {"used": (*old.used, id), "buttons": buttons}
+        case events.AskUsed(button_id=id, buttons=buttons, chosen=chosen):
+            return {"used": (*old.used, id), "buttons": buttons, "chosen": chosen}
         case events.AskRenewed(digest=digest, buttons=buttons):
             return {"used": (*old.used, *old.buttons), "buttons": buttons, "digest": digest}
         case events.AskClosed(outcome=outcome, reason=reason):
@@ -110,10 +113,42 @@ def approval_buttons() -> dict[str, dict[str, Any]]:
 
 
 def question_buttons(items: Sequence[QuestionItem]) -> dict[str, dict[str, Any]]:
-    """Return the buttons of a question: its options, if it is a single choice; none for any other."""
-    if len(items) != 1 or items[0].multi_select or not 1 <= len(items[0].options) <= MOST_BUTTONS:
+    """Return the buttons of a question: the options of its first item; none if an item has too many."""
+    if not all(1 <= len(item.options) <= MOST_BUTTONS for item in items):
         return {}
-    return {new_button(): {"label": one.label, "item": items[0].id, "option": one.id} for one in items[0].options}
+    return _item_buttons(items[0], ())
+
+
+def _item_buttons(item: QuestionItem, chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the buttons of an item: where several options may be chosen, each is switched, and another button ends
+    the choice."""
+    made: dict[str, dict[str, Any]] = {}
+    for one in item.options:
+        mark = "✓ " if one.id in chosen else ""
+        made[new_button()] = {"label": f"{mark}{one.label}", "item": item.id, "option": one.id}
+    if item.multi_select:
+        made[new_button()] = {"label": "Done", "item": item.id, "option": None}
+    return made
+
+
+def choose(
+    ask: Ask, items: Sequence[QuestionItem], meant: Mapping[str, Any]
+) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """Return what is chosen after a press, by item, and the next buttons; none after the last item. Raises
+    ButtonRefused for the end of a choice without an option."""
+    chosen, option = {id: list(options) for id, options in ask.chosen.items()}, meant["option"]
+    at = next(number for number, item in enumerate(items) if item.id == meant["item"])
+    item = items[at]
+    before = chosen.get(item.id, [])
+    if item.multi_select and option is not None:
+        switched = [one for one in before if one != option] if option in before else [*before, option]
+        chosen[item.id] = switched
+        return chosen, _item_buttons(item, switched)
+    if option is None and not before:
+        raise ButtonRefused("Choose at least one option first.")
+    if option is not None:
+        chosen[item.id] = [option]
+    return chosen, _item_buttons(items[at + 1], ()) if at + 1 < len(items) else {}
 
 
 def digest_of(thing: Approval | Question) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -33,13 +33,20 @@ def ask_approval(view: Mapping[str, Any], url: str, *, has_buttons: bool) -> str
     return _safe([*lines, _way(has_buttons, f"kheish approvals allow {view['approval_id']}", url)])
 
 
-def ask_question(view: Mapping[str, Any], url: str, *, has_buttons: bool) -> str:
-    """Return the text of a message about a question."""
+def ask_question(
+    view: Mapping[str, Any], url: str, *, item: str | None, chosen: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """Return the text of a message about a question. `item` is the one that its buttons answer, if it has any."""
     lines = []
-    for item in view["questions"]:
-        lines.append(f"{item['header']}: {_cut(item['text'], _MOST_TEXT)}")
-        lines += [f"  {_label(one)}" for one in item["options"]]
-    return _safe([*lines, _way(has_buttons, answer_command(view), url)])
+    for one in view["questions"]:
+        options, picked = {o["id"]: o["label"] for o in one["options"]}, (chosen or {}).get(one["id"], ())
+        now = "▸ " if one["id"] == item and len(view["questions"]) > 1 else ""
+        lines.append(f"{now}{one['header']}: {_cut(one['text'], _MOST_TEXT)}")
+        if picked and one["id"] != item:
+            lines.append(f"  ✓ {', '.join(options.get(id, id) for id in picked)}")
+        else:
+            lines += [f"  {_label(option)}" for option in one["options"]]
+    return _safe([*lines, _way(item is not None, answer_command(view), url)])
 
 
 def _label(option: Mapping[str, Any]) -> str:

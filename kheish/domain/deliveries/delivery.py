@@ -37,6 +37,7 @@ MOVES: Mapping[tuple[DeliveryState | None, type[Event]], DeliveryState] = {
     (S.PENDING, events.DeliveryStarted): S.DELIVERING,
     (S.RETRYING, events.DeliveryStarted): S.DELIVERING,
     (S.DELIVERING, events.DeliveryProgressed): S.DELIVERING,
+    (S.RETRYING, events.DeliveryProgressed): S.RETRYING,  # a look-up found parts of an attempt with an unknown end
     (S.DELIVERING, events.DeliveryDelayed): S.RETRYING,
     (S.DELIVERING, events.DeliveryDelivered): S.DELIVERED,
     (S.DELIVERING, events.DeliveryHeld): S.HELD,

@@ -100,13 +100,14 @@ class AskSent(_OfConnector):
 @frozen
 class AskUsed(_OfConnector):
     """A button that a person used, in one group with the decision. It replaces the buttons where another person must
-    decide as well."""
+    decide as well, and by those of the next item of a question, with what is `chosen` so far."""
 
     kind = "ask.used"
     ask_id: str
     button_id: str
     person: str
     buttons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chosen: dict[str, list[str]] = field(default_factory=dict)
 
 
 @frozen

@@ -57,6 +57,14 @@ class ModelCall:
 
 
 @frozen
+class PromptPart:
+    """A part of a prompt by its name, with about how many tokens it has."""
+
+    name: str
+    tokens: int
+
+
+@frozen
 class ModelRequested(Event):
     """A request to the model. `digest` is the sha256 of the canonical request, which earlier entries can rebuild."""
 
@@ -72,6 +80,8 @@ class ModelRequested(Event):
     sections: dict[str, str] = field(
         default_factory=dict
     )  # digests of the sections that changed since the last request
+    parts: tuple[PromptPart, ...] = ()  # of the prompt: sections of the instructions, tools, the conversation
+    window: int | None = None  # tokens of the model's window, where it is known
 
 
 @frozen

@@ -243,6 +243,31 @@ class RunWorkerFound(Event):
 
 
 @frozen
+class RunWorkspacePlaced(Event):
+    """The workspace is on the run's worker; `base` is its commit there."""
+
+    kind = "run.workspace_placed"
+    worker: str
+    folder: str
+    base: str
+
+
+@frozen
+class RunWorkspaceReturned(Event):
+    """The changes of the run on its worker were written into the workspace here. A file that was changed here as well
+    stays as it is."""
+
+    kind = "run.workspace_returned"
+    worker: str
+    base: str
+    commit: str
+    files: int  # that were written
+    paths: tuple[str, ...] = ()  # the first of them
+    conflicts: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)  # by path, the reason
+
+
+@frozen
 class RunModeChanged(Event):
     """The permission mode of the run from this entry on; the session's mode is unchanged."""
 

@@ -51,6 +51,16 @@ class ToolFinished(Event):
 
 
 @frozen
+class Artifact:
+    """A file that is sent with an output."""
+
+    asset_id: str
+    name: str
+    media_type: str
+    bytes: int
+
+
+@frozen
 class OutputEmitted(Event):
     kind = "output.emitted"
     spillable = ("content",)
@@ -58,6 +68,7 @@ class OutputEmitted(Event):
     output_kind: str
     content: Text
     call_id: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
 
 
 @frozen

@@ -22,6 +22,7 @@ from kheish.domain.runs.lifecycle import (
 from kheish.domain.runs.run import (
     CancelledRunView as CancelledRunView,
     Output as Output,
+    PlacedWorkspace as PlacedWorkspace,
     Run as Run,
     RunView as RunView,
     view as view,
@@ -51,6 +52,9 @@ FOLDED = (
     events.RunCancelRequested,
     events.RunInterruptRequested,
     events.RunModeChanged,
+    events.RunWorkerLost,
+    events.RunWorkspacePlaced,
+    events.RunWorkerFound,
     events.RunJoinedProject,
     events.ModelRequested,
     events.ModelResponded,
@@ -150,8 +154,11 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
             return {"usage": called, **_with_mcp_call(run, id, tool, at)}
         case events.ToolFinished(call_id=id) if run.mcp_calls:
             return {"mcp_calls": tuple(one for one in run.mcp_calls if one.call_id != id)}
-        case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
-            return {"outputs": (*run.outputs, Output(output_id=id, kind=kind, content=content))}
+        case events.OutputEmitted(output_id=id, output_kind=kind, content=content, artifacts=artifacts):
+            emitted = Output(output_id=id, kind=kind, content=content, artifacts=artifacts)
+            return {"outputs": (*run.outputs, emitted)}
+        case events.RunWorkspacePlaced(worker=worker, folder=folder):
+            return {"placed": PlacedWorkspace(worker=worker, folder=folder)}
         case events.RunWorkerLost(worker=worker):
             return {"lost_worker": waiting.LostWorker(worker=worker, since=at)}
         case events.RunWorkerFound():

@@ -8,7 +8,18 @@ from typing import Any, Literal
 
 from kheish.domain import completion, spent
 from kheish.domain.debug import Level
-from kheish.domain.events import Entry, Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
+from kheish.domain.events import (
+    Artifact,
+    Entry,
+    Limits,
+    Request,
+    RunError,
+    RunSettings,
+    Scope,
+    Text,
+    ToolPolicy,
+    frozen,
+)
 from kheish.domain.runs.lifecycle import FINAL, WAITING, Status
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent, SpentTree
@@ -23,6 +34,16 @@ class Output(View):
     output_id: str
     kind: str
     content: Text
+    artifacts: tuple[Artifact, ...] = ()
+    """The files that were sent with it."""
+
+
+@frozen
+class PlacedWorkspace:
+    """The copy of a run's workspace on its worker."""
+
+    worker: str
+    folder: str
 
 
 @frozen
@@ -50,6 +71,7 @@ class Run:
     waits_for: WaitsFor | None = None
     waiting_since: str | None = None  # of its last status `waiting_…`
     mcp_calls: tuple[McpCall, ...] = ()  # the open ones
+    placed: PlacedWorkspace | None = None  # its workspace on its worker, if that is a copy
     lost_worker: LostWorker | None = None  # which an open call waits for
     usage: Spent = Spent()
     output: Text | None = None
@@ -70,6 +92,16 @@ class Run:
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that its tools run on; None: here."""
+        return self.settings.worker
+
+    @property
+    def workspace(self) -> str:
+        """The folder in which its tools act, on the machine where they run."""
+        return self.placed.folder if self.placed is not None else self.settings.workspace
 
 
 @frozen

@@ -72,6 +72,7 @@ ROWS: Mapping[str, Row] = {
     "put_config": Row(method="put_config"),
     "config_history": Row(method="config_history"),
     "restore_config": Row(method="restore_config"),
+    "validate_config": Row(method="validate_config"),
     "pause": Row(positional=("route",)),
     "push_backup": Row(method="backup", slow="always"),
     "test_route": Row(slow="always"),

@@ -114,7 +114,7 @@ async def _ask(route: Route, content: bytes, media_type: str, credential: str | 
     headers = {"authorization": f"Bearer {credential}"} if credential else {}
     file = (f"audio.{_ENDINGS.get(media_type, 'bin')}", content, media_type)
     timeout = ids.duration(route.timeout)
-    client = httpx.AsyncClient(verify=outgoing.tls(), trust_env=not _is_loopback(base), timeout=timeout)
+    client = httpx.AsyncClient(verify=outgoing.https(), trust_env=not _is_loopback(base), timeout=timeout)
     guard.put_on(client)
     try:
         async with client, asyncio.timeout(timeout):

@@ -4,15 +4,18 @@ third-party code in the daemon's process; no fault of it stops the daemon."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
 
 from kheish.domain.connectors.arrival import Arrival, Click, Ignored, Moved, Parsed
 from kheish.domain.connectors.definition import KINDS
 from kheish.errors import ConnectorNotReady, KheishError
-from kheish.runtime.connectors.base import GROUP, ConnectorKind
+from kheish.runtime.connectors.base import GROUP, ConnectorKind, Request
 
+G = TypeVar("G")
+R = TypeVar("R")
 #: seconds that all packages may take to be imported, and a package may take for a request
 _IMPORTING, _RECEIVING = 20.0, 30.0
 
@@ -70,10 +73,20 @@ async def load() -> list[Problem]:
     return problems
 
 
-async def guarded(kind: ConnectorKind, work: Awaitable[Parsed]) -> Parsed:
+async def contained(function: Callable[[G], Awaitable[R]], given: G) -> R:
+    """Return what a package's function returns. An exit that would end the daemon is an ordinary failure: in a task, no
+    handler around it would keep it from the event loop."""
+    try:
+        return await function(given)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+async def guarded(kind: ConnectorKind, request: Request) -> Parsed:
     """Return what a package made of a request; its defects are errors of the connector. Raises KheishError."""
     try:
-        parsed = await asyncio.wait_for(work, _RECEIVING)
+        assert kind.receive is not None
+        parsed = await asyncio.wait_for(contained(kind.receive, request), _RECEIVING)
     except KheishError:
         raise
     except TimeoutError as error:

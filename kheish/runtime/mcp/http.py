@@ -46,7 +46,7 @@ async def is_old(url: str) -> bool:
     """Return whether a server answers a GET as the old transport does."""
     try:
         async with (
-            httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(_CONNECT), verify=outgoing.tls()) as client,
+            httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(_CONNECT), verify=outgoing.https()) as client,
             client.stream("GET", url, headers={"Accept": "text/event-stream"}) as response,
         ):
             if response.status_code != 200 or "event-stream" not in response.headers.get("content-type", ""):
@@ -67,7 +67,7 @@ class Bounded(httpx2.AsyncBaseTransport):
         self._limit = limit
         self._origin = _origin(url)
         self._allow = allow
-        self._inner = httpx2.AsyncHTTPTransport(verify=outgoing.tls(), trust_env=False)
+        self._inner = httpx2.AsyncHTTPTransport(verify=outgoing.https(), trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request. Raises httpx2.TransportError."""

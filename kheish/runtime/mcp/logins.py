@@ -6,12 +6,13 @@ import asyncio
 import importlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from kheish import ids
 from kheish.auth import netguard
+from kheish.auth.accounts import Keeper
+from kheish.auth.browser_login import PATIENCE, Login, keep, waiting
 from kheish.auth.vault import Vault
 from kheish.domain.definitions import Definition
 from kheish.domain.mcp import tokens
@@ -21,44 +22,8 @@ from kheish.errors import Conflict, FetchFailed, Invalid, KheishError, NotFound
 from kheish.runtime.mcp.outcomes import NotConnected
 from kheish.state.state import State
 
-#: seconds in which a user has to return; and to wait for the page to open
-PATIENCE, _PAGE = 600.0, 60.0
-_KEPT = 100  # logins whose end is remembered
-
-
-class Keeper(Protocol):
-    """The keeper of the vault (`daemon.secrets`, a layer above)."""
-
-    async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool: ...
-
-    async def remove(self, slot: str, *, by: str) -> None: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Login:
-    """A login in progress, or its end. `state` is the protocol's word for it in the browser's requests."""
-
-    server: str
-    by: str
-    url: str | None = None
-    state: str | None = None
-    status: Literal["waiting", "done", "failed"] = "waiting"
-    reason: str | None = None
-    expires: float = 0.0
-    shown: asyncio.Event = field(default_factory=asyncio.Event)
-    returned: asyncio.Future[dict[str, str | None]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-    def view(self) -> dict[str, Any]:
-        """Return the login as the API shows it."""
-        return {
-            "server": self.server,
-            "status": self.status,
-            "url": self.url if self.status == "waiting" else None,
-            "expires_at": ids.stamp(self.expires) if self.status == "waiting" else None,
-            "reason": self.reason,
-        }
+#: seconds to wait for the page to open
+_PAGE = 60.0
 
 
 class Logins:
@@ -150,11 +115,8 @@ class Logins:
     async def begin(self, server_id: str, *, by: str) -> Login:
         """Begin a login, and return it with the page to open. Raises NotFound, Invalid, FetchFailed, Conflict."""
         server = self._find(server_id)
-        login = Login(server=server_id, by=by, expires=self._state.clock() + PATIENCE)
-        if len(self._logins) >= _KEPT:
-            self._logins.pop(next(iter(self._logins)))
-        self._logins.pop(server_id, None)
-        self._logins[server_id] = login
+        login = Login(account=server_id, server=server_id, by=by, expires=self._state.clock() + PATIENCE)
+        keep(self._logins, login)
         task = asyncio.get_running_loop().create_task(self._log_in(login, server))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -184,13 +146,13 @@ class Logins:
         assert server.url is not None
         try:
             oauth = await self._sdk()
-            client = self._client(oauth, login.server, server)
+            client = self._client(oauth, login.account, server)
             auth = oauth.provider(client, None, save, show=show, arrive=arrive)
             allow = tuple(self._state.definitions.config.network.allow)
             if not await oauth.authorize(auth, server.url, allow):
                 raise NotConnected("the server asks for no login")
             login.status = "done"
-            self._renewed(login.server)
+            self._renewed(login.account)
         except (NotConnected, KheishError, TimeoutError) as error:
             login.status, login.reason = "failed", str(error) or "the user did not return in time"
         finally:
@@ -207,14 +169,13 @@ class Logins:
 
     def arrived(self, state: str, answer: Mapping[str, str | None]) -> Login:
         """Take a user's return from an authorization server. Raises NotFound."""
-        login = next((one for one in self._logins.values() if one.state == state and one.status == "waiting"), None)
-        if login is None or login.returned.done():
-            raise NotFound("There is no such login, or it is over; begin it again: kheish mcp login SERVER")
-        if answer.get("error"):
-            why = answer.get("error_description") or answer["error"]
-            login.returned.set_exception(Conflict(f"the authorization server refused: {why}"))
-        else:
-            login.returned.set_result({"code": answer.get("code") or "", "state": state, "iss": answer.get("iss")})
+        login = waiting(self._logins, state)
+        if login is None:
+            raise NotFound(
+                "There is no such login, or it is over; begin it again: kheish mcp login SERVER, or kheish auth login "
+                "ACCOUNT"
+            )
+        login.take(answer)
         return login
 
     # --- renewing and ending ------------------------------------------------------------------------------------------

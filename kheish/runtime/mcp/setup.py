@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from kheish.auth.accounts import Keeper
 from kheish.auth.vault import Vault
 from kheish.domain import routes
 from kheish.runtime.agent import Agent
 from kheish.runtime.mcp.answers import Answers
 from kheish.runtime.mcp.calls import Calls
-from kheish.runtime.mcp.logins import Keeper, Logins
+from kheish.runtime.mcp.logins import Logins
 from kheish.runtime.mcp.memory import Memory
 from kheish.runtime.mcp.opening import Reports, Surroundings
 from kheish.runtime.mcp.servers import Servers

@@ -135,17 +135,19 @@ class Catalog:
         if not paths:
             del self._by_digest[note.digest]
 
-    def set_origin(self, origin: Origin) -> None:
-        """Put an entry of the ledger into the notes of all files with this content."""
+    def set_origin(self, origin: Origin, by: Set[str] | None = None) -> None:
+        """Put an entry of the ledger into the notes of all files with this content. `by`: the changes of its author,
+        which do not get its own."""
         for path in tuple(self._by_digest.get(origin.digest, ())):
             folder, _, name = path.rpartition("/")
             notes = self._places[folder]
             notes[name] = replace(notes[name], origin=origin)
-            self._changed(path)
+            self._changed(path, by)
 
-    def _changed(self, path: str) -> None:
+    def _changed(self, path: str, by: Set[str] | None = None) -> None:
         for observer in self._observers:
-            observer.add(path)
+            if observer is not by:
+                observer.add(path)
 
 
 def look(root: Path, path: str) -> Seen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -270,8 +270,9 @@ class Keeper:
         self._commit(Committed(author=author, contents=contents, before=before))
 
 
-async def append(state: State, catalog: Catalog, entries: Sequence[Draft]) -> list[Origin]:
-    """Append entries of the ledger as a group, and wait until they are durable. Returns their origins."""
+async def append(state: State, catalog: Catalog, entries: Sequence[Draft], by: Set[str] | None = None) -> list[Origin]:
+    """Append entries of the ledger as a group, and wait until they are durable. Returns their origins. `by`: as in
+    `Catalog.set_origin`."""
     digests = [entry.event.digest for entry in entries if isinstance(entry.event, MemoryEntry)]
     async with AsyncExitStack() as used:
         for digest in dict.fromkeys(digests):
@@ -280,7 +281,7 @@ async def append(state: State, catalog: Catalog, entries: Sequence[Draft]) -> li
         origins = [state.get(Origin, digest) for digest in digests]
     await state.durable()
     for origin in origins:
-        catalog.set_origin(origin)
+        catalog.set_origin(origin, by)
     return origins
 
 

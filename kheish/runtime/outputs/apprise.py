@@ -11,6 +11,7 @@ import orjson
 
 from kheish.jobs import served
 from kheish.jobs.served import ServedSpec
+from kheish.runtime.outputs import rendering
 from kheish.runtime.outputs.base import Job, Passing, Refused, Sent, Unclear, Way
 
 _MOST_BYTES = 64 * 1024
@@ -40,7 +41,7 @@ async def send(job: Job, way: Way) -> Sent:
     argv = (sys.executable, "-I", "-c", _CHILD)
     spec = ServedSpec(argv=argv, env=environment, cwd="/", limits=way.limits)
     async with way.lend(job.sink.url or "") as lease:
-        given = {"url": lease.value, "body": job.text, "title": _title(job)}
+        given = {"url": lease.value, "body": job.noted, "title": rendering.headline(job.text, _TITLE)}
         code = await _run(spec, orjson.dumps(given), way.seconds)
     match code:
         case 0:
@@ -70,8 +71,3 @@ async def _run(spec: ServedSpec, data: bytes, seconds: float) -> int:
         raise Unclear(str(error)) from error
     finally:
         await process.close()
-
-
-def _title(job: Job) -> str:
-    line = next((line for line in job.text.splitlines() if line.strip()), "")
-    return " ".join(line.strip("#*_` ").split())[:_TITLE]

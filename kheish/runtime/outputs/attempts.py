@@ -6,23 +6,26 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from kheish import ids
 from kheish.auth.broker import Broker, Lease
 from kheish.domain import events, scopes, trusts, workspaces
+from kheish.domain.assets import asset as assets
 from kheish.domain.deliveries import rules, verbs
 from kheish.domain.deliveries.delivery import Delivery, DeliveryState
 from kheish.domain.outputs import targets
 from kheish.domain.outputs.definition import FOLDER, OutputFile
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.sessions.session import Session
-from kheish.errors import KheishError, NotFound, StoreFailed
+from kheish.errors import Damaged, KheishError, NotFound, StoreFailed
 from kheish.jobs.values import Limits
+from kheish.runtime.assets.keeper import Keeper
 from kheish.runtime.outputs import kinds, rendering
 from kheish.runtime.outputs.base import (
+    File,
     Gone,
     Job,
     NotDelivered,
@@ -36,6 +39,7 @@ from kheish.runtime.outputs.base import (
 )
 from kheish.state.state import State
 
+S = TypeVar("S")
 #: seconds until a delivery to a command that is not trusted is looked at again; trust wakes it at once
 UNTRUSTED = 60.0
 
@@ -55,8 +59,11 @@ class Ended:
 class Attempts:
     """The attempts of all deliveries."""
 
-    def __init__(self, state: State, broker: Broker, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, state: State, broker: Broker, keeper: Keeper | None = None, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self.state = state
+        self._keeper = keeper
         self._broker = broker
         self._environ = environ
 
@@ -117,6 +124,7 @@ class Attempts:
             body=rendering.body_of(output),
             created_at=delivery.created_at,
             parts_done=delivery.parts_done,
+            receipt=delivery.receipt,
         )
 
     async def _attempt(
@@ -134,14 +142,16 @@ class Attempts:
             looked = await self._look_up(delivery, job, sender, way)
             if looked is not None:
                 return looked
-            if job.sink.holds_unknown:
+            delivery = self.state.get(Delivery, delivery.delivery_id)
+            job = replace(job, parts_done=delivery.parts_done, receipt=delivery.receipt)
+            if delivery.is_unclear and job.sink.holds_unknown:
                 reason = "whether it arrived is unknown: replay or resolve it"
                 verbs.append(self.state, delivery, events.DeliveryHeld(delivery_id=job.delivery_id, reason=reason))
                 return Ended(is_answered=True)
         self._started(delivery, job.attempt, sha256(job.body).hexdigest())
         await self.state.durable()
         try:
-            sent = await self._send(sender, job, way)
+            sent = await self._guarded(sender.send(job, way), job, way)
         except NotDelivered as failure:
             return await self._failed(delivery, job.sink, failure)
         self._delivered(delivery, sent)
@@ -153,9 +163,8 @@ class Attempts:
         if find is None:
             return None
         try:
-            found: Sent | None = await find(job, way)
-        except (NotDelivered, KheishError) as error:
-            failure = error if isinstance(error, NotDelivered) else failure_of(error)
+            found: Sent | None = await self._guarded(find(job, way), job, way)
+        except NotDelivered as failure:
             unclear = Unclear(failure.reason, retry_after=failure.retry_after)
             return await self._begin_and_fail(delivery, job.sink, unclear)
         if found is None:
@@ -165,10 +174,10 @@ class Attempts:
         return Ended(is_answered=True)
 
     @staticmethod
-    async def _send(sender: Sender, job: Job, way: Way) -> Sent:
-        """Call a sender; every failure is NotDelivered."""
+    async def _guarded(work: Awaitable[S], job: Job, way: Way) -> S:
+        """Return the result of a sender, which may be third-party code; every failure is NotDelivered."""
         try:
-            return await sender.send(job, way)
+            return await work
         except StoreFailed:
             raise
         except KheishError as error:
@@ -177,7 +186,7 @@ class Attempts:
             raise
         except TimeoutError as error:
             raise Unclear(f"it took longer than {way.seconds:g} s") from error
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end the daemon
             raise Unclear(f"the kind {job.sink.kind} failed: {type(error).__name__}: {error}") from error
 
     async def send_once(self, job: Job, workspace: str) -> Sent:
@@ -187,7 +196,8 @@ class Attempts:
             pass
 
         way = self._way(job, workspace, nothing, nothing)
-        return await self._send(await kinds.sender(job.sink.kind), job, way)
+        sender = await kinds.sender(job.sink.kind)
+        return await self._guarded(sender.send(job, way), job, way)
 
     def _way(
         self,
@@ -204,7 +214,7 @@ class Attempts:
         if isinstance(origin, str):
             workspace, scope, subjects, rules = origin, (), ["daemon"], ()
         else:
-            workspace, scope = origin.settings["workspace"] or "", scopes.credential(origin.settings)
+            workspace, scope = workspaces.here(origin.settings) or "", scopes.credential(origin.settings)
             subjects, rules = [f"session:{origin.session_id}", "daemon"], origin.settings["permission_rules"]
 
         def lend(slot: str) -> AbstractAsyncContextManager[Lease]:
@@ -214,6 +224,7 @@ class Attempts:
         return Way(
             lend=lend,
             progress=progress,
+            content=self._content,
             space=space,
             now=self.state.clock,
             seconds=job.sink.timeout,
@@ -223,6 +234,15 @@ class Attempts:
             environ=self._environ,
             limits=Limits(processes=sandbox.processes, memory=sandbox.memory, file_size=sandbox.file_size),
         )
+
+    async def _content(self, file: File) -> bytes:
+        """Return the content of a file of an output. Raises Refused: after a repair, a user replays the delivery."""
+        if self._keeper is None:
+            raise Refused("there are no assets here")
+        try:
+            return await self._keeper.content(await assets.get(self.state, file.asset_id))
+        except (NotFound, Damaged) as error:
+            raise Refused(f"the file {file.name} cannot be sent: {error.detail}") from error
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 

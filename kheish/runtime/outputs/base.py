@@ -50,6 +50,16 @@ class Unclear(NotDelivered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of an output."""
+
+    asset_id: str
+    name: str
+    media_type: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """An attempt to deliver an output. `output` is the output as receivers get it; `parts_done` parts of an earlier
     attempt have arrived."""
@@ -63,11 +73,27 @@ class Job:
     body: bytes
     created_at: str
     parts_done: int = 0
+    receipt: str | None = None  # the newest that an earlier attempt journaled
 
     @property
     def text(self) -> str:
         """The text of the output."""
         return str(self.output["content"])
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The files of the output, in their order after its text."""
+        return tuple(
+            File(asset_id=one["asset_id"], name=one["name"], media_type=one["media_type"], bytes=one["bytes"])
+            for one in self.output["artifacts"]
+        )
+
+    @property
+    def noted(self) -> str:
+        """The text of the output with the names of its files, for a kind that cannot carry them."""
+        if not self.files:
+            return self.text
+        return "\n".join((f"{self.text}\n", "Files:", *(f"- {one.name} ({one.asset_id})" for one in self.files)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +112,8 @@ class Way:
     lend: Callable[[str], AbstractAsyncContextManager[Lease]]
     #: journals that the first parts have arrived: how many, of how many, and the target's id of the last
     progress: Callable[[int, int, str | None], Awaitable[None]]
+    #: returns the content of a file. Raises Refused
+    content: Callable[[File], Awaitable[bytes]]
     #: waits until the target may get its next message
     space: Callable[[float], Awaitable[None]]
     now: Callable[[], float]

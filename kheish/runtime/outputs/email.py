@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+from collections.abc import Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -16,6 +17,7 @@ from typing import Any
 from kheish.auth import outgoing
 from kheish.auth.broker import using
 from kheish.domain.outputs import targets
+from kheish.runtime.outputs import rendering
 from kheish.runtime.outputs.base import Job, NotDelivered, Passing, Refused, Sent, Unclear, Way
 
 _SUBJECT = 120
@@ -28,7 +30,8 @@ async def send(job: Job, way: Way) -> Sent:
     """Send the letter. Raises NotDelivered, KheishError."""
     await outgoing.load()
     aiosmtplib = await asyncio.to_thread(_library)
-    letter, to = await asyncio.to_thread(compose, job)
+    contents = [await way.content(one) for one in job.files]
+    letter, to = await asyncio.to_thread(compose, job, contents)
     sink = job.sink
     security = sink.security or ("tls" if sink.port == 465 else "starttls")
     is_here = (sink.host or "").lower() in _LOOPBACK
@@ -80,7 +83,7 @@ def _refusal(codes: list[int], words: str) -> NotDelivered:
     return Passing(said) if any(code in _BUSY for code in codes) else Refused(said)
 
 
-def compose(job: Job) -> tuple[EmailMessage, list[str]]:
+def compose(job: Job, contents: Sequence[bytes] = ()) -> tuple[EmailMessage, list[str]]:
     """Return the letter of a delivery, and its recipients."""
     given = targets.addressed(job.sink, job.target, "to")
     to = [given] if isinstance(given, str) else [str(one) for one in given or ()]
@@ -89,27 +92,33 @@ def compose(job: Job) -> tuple[EmailMessage, list[str]]:
     thread = job.target.get("in_reply_to") or _thread(job, domain)
     letter = EmailMessage(policy=SMTP)
     letter["From"], letter["To"] = sender, ", ".join(to)
-    letter["Subject"] = job.target.get("subject") or _subject(job)
+    letter["Subject"] = job.target.get("subject") or rendering.headline(job.text, _SUBJECT) or str(job.output["kind"])
     letter["Message-ID"] = f"<{job.delivery_id}@{domain}>"
     letter["In-Reply-To"] = letter["References"] = thread
     letter["Date"] = format_datetime(datetime.fromisoformat(job.created_at))
     letter["Auto-Submitted"] = "auto-generated"
     letter.set_content(job.text)
+    for file, content in zip(job.files, contents, strict=True):
+        main, _, sub = file.media_type.partition(";")[0].strip().partition("/")
+        if main in ("message", "multipart") or not sub:  # the structure of a letter is not the file's to choose
+            main, sub = "application", "octet-stream"
+        charset = {"charset": "utf-8"} if main == "text" and _is_utf_8(content) else None
+        letter.add_attachment(content, maintype=main, subtype=sub, filename=file.name, params=charset)
     return letter, to
+
+
+def _is_utf_8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _thread(job: Job, domain: str) -> str:
     """Return the id of the thread of a session at an address; there is no letter with this id, which clients accept."""
     seed = f"{job.output['session_id']} {targets.key_of(job.target)}"
     return f"<thread-{hashlib.sha256(seed.encode()).hexdigest()[:26]}@{domain}>"
-
-
-def _subject(job: Job) -> str:
-    """Return the first line of the text, without marks of Markdown."""
-    line = next((line for line in job.text.splitlines() if line.strip("#*_ `")), "")
-    line = " ".join(line.strip("#*_ `").split())
-    shown = line if len(line) <= _SUBJECT else f"{line[:_SUBJECT]}…"
-    return "".join(character for character in shown if character.isprintable()) or str(job.output["kind"])
 
 
 def _library() -> Any:

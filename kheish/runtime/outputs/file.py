@@ -73,7 +73,7 @@ def _path(job: Job) -> str:
 def _row(job: Job, path: str) -> bytes:
     if path.endswith(_LINES):
         return orjson.dumps({"delivery_id": job.delivery_id, **job.output}) + b"\n"
-    return job.text.rstrip("\n").encode() + b"\n\n"
+    return job.noted.rstrip("\n").encode() + b"\n\n"
 
 
 def _judged(wanted: _Wanted, door: Door) -> Door:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from kheish.runtime.outputs.base import Passing, Sender
@@ -48,8 +49,17 @@ def _load(kind: str) -> Any:
         return importlib.import_module(f"kheish.runtime.outputs.{kind}")
     for found in entry_points(group=_GROUP):
         if found.name == kind:
-            try:
-                return found.load()
-            except Exception as error:
-                raise Passing(f"the package of the kind {kind!r} cannot be loaded: {error}") from error
+            return _checked(kind, found)
     raise Passing(f"there is no kind of output {kind!r}: install the package that provides it, then restart the daemon")
+
+
+def _checked(kind: str, point: EntryPoint) -> Any:
+    """Return what a package provides. Raises Passing."""
+    try:
+        loaded = point.load()
+    except (Exception, SystemExit) as error:  # third-party code: it must not stop the daemon
+        why = f"{type(error).__name__}: {error}"
+        raise Passing(f"the package of the kind {kind!r} cannot be loaded: {why}") from error
+    if not inspect.iscoroutinefunction(getattr(loaded, "send", None)):
+        raise Passing(f"the package of the kind {kind!r} has no `async def send(job, way)` in {point.value}")
+    return loaded

@@ -1,48 +1,72 @@
-"""Messages in Telegram: HTML by our own escaping, rich messages from Markdown, or plain text; in parts, in topics."""
+"""Messages in Telegram: HTML by our own escaping, rich messages from Markdown, or plain text; in parts, in topics, and
+files after the text."""
 
 from __future__ import annotations
 
 import html
 import re
+from functools import partial
 from typing import Any
 
 from kheish.domain.outputs import targets
 from kheish.errors import ChatMigrated, PlatformRefused
 from kheish.runtime.outputs import chunks
-from kheish.runtime.outputs.base import Job, Sent, Way
+from kheish.runtime.outputs.base import File, Job, Sent, Way
+from kheish.runtime.platforms import web
 from kheish.runtime.platforms.telegram import API, Telegram
 
 #: characters of a message; Telegram counts UTF-16 units, of which a character has two at most
 MOST, MOST_RICH = 4096, 32_768
 _SECONDS_APART = 1.0
+#: the images that Telegram shows as photos, and their largest size
+_PHOTOS, _PHOTO_BYTES = frozenset({"image/jpeg", "image/png", "image/webp"}), 10_000_000
 _CODE = re.compile(r"```[^\n]*\n(.*?)(?:\n```|```|\Z)|`([^`\n]+)`", re.S)
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*")
 _HEADING = re.compile(r"^#{1,6} +(.+?)#*$", re.M)
 
 
 async def send(job: Job, way: Way) -> Sent:
-    """Send the parts that have not arrived. Raises NotDelivered, KheishError."""
+    """Send the parts of the text, then the files, without those that have arrived. Raises NotDelivered,
+    KheishError."""
     form = job.sink.format or "html"
     client = Telegram(lambda: way.lend(job.sink.token or ""), api_base=job.sink.api_base or API)
-    chat, receipt = targets.addressed(job.sink, job.target, "chat"), None
-    parts = split(job.text, MOST_RICH if form == "rich" else MOST)
-    for number, text in enumerate(parts):
-        if number < job.parts_done:
-            continue
+    body = {
+        "chat_id": targets.addressed(job.sink, job.target, "chat"),
+        "message_thread_id": targets.addressed(job.sink, job.target, "topic"),
+    }
+    texts, receipt = split(job.text, MOST_RICH if form == "rich" else MOST), job.receipt
+    parts = len(texts) + len(job.files)
+    for number in range(job.parts_done, parts):
         await way.space(_SECONDS_APART)
-        body = {"chat_id": chat, "message_thread_id": targets.addressed(job.sink, job.target, "topic")}
+        if number < len(texts):
+            post = partial(_post, client, text=texts[number], form=form, seconds=way.seconds)
+        else:
+            file = job.files[number - len(texts)]
+            post = partial(_post_file, client, file=file, content=await way.content(file), seconds=way.seconds)
         try:
-            done = await _post(client, body, text, form, way.seconds)
+            done = await post(body)
         except ChatMigrated as error:
-            chat = error.chat
-            done = await _post(client, {**body, "chat_id": chat}, text, form, way.seconds)
+            body = {**body, "chat_id": error.chat}
+            done = await post(body)
         receipt = str(done["message_id"]) if isinstance(done, dict) and "message_id" in done else None
-        if len(parts) > 1:
-            await way.progress(number + 1, len(parts), receipt)
-    return Sent(len(parts), receipt)
+        if parts > 1:
+            await way.progress(number + 1, parts, receipt)
+    return Sent(parts, receipt)
 
 
-async def _post(client: Telegram, body: dict[str, Any], text: str, form: str, seconds: float) -> Any:
+async def _post_file(client: Telegram, body: dict[str, Any], *, file: File, content: bytes, seconds: float) -> Any:
+    """Send a file: an image that Telegram shows as a photo, or a document."""
+    sent = web.File(name=file.name, content=content, media=file.media_type)
+    if file.media_type in _PHOTOS and len(content) <= _PHOTO_BYTES:
+        try:
+            return await client.call("sendPhoto", body, files={"photo": sent}, seconds=seconds)
+        except PlatformRefused as error:
+            if error.reason not in ("bad_request", "too_large"):  # a photo of odd dimensions is a document
+                raise
+    return await client.call("sendDocument", body, files={"document": sent}, seconds=seconds)
+
+
+async def _post(client: Telegram, body: dict[str, Any], *, text: str, form: str, seconds: float) -> Any:
     """Send a text in its form; one that Telegram cannot parse is sent once more as plain text."""
     try:
         match form:

@@ -66,7 +66,12 @@ class Context:
 
     @property
     def door(self) -> Door:
-        """The access to everything beneath the workspace."""
+        """The access to everything beneath the workspace. Raises ToolError where that is on a worker."""
+        if self.worker is not None:
+            raise ToolError(
+                f"The workspace is on the worker {self.worker}, and this tool reads the daemon's machine only. "
+                "Use bash, read_file and the other file tools."
+            )
         return Door(self.workspace, self.hidden, self.judged)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from kheish.domain.assets import asset as assets
 from kheish.domain.events import (
+    Artifact,
     Draft,
     Event,
     Option,
@@ -19,6 +21,8 @@ from kheish.domain.events import (
     TodoWritten,
 )
 from kheish.domain.runs import Run
+from kheish.errors import NotFound
+from kheish.runtime.assets.tool import check_seen
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Suspended, Tool, ToolError
 
 _LETTERS = "abcd"
@@ -55,6 +59,10 @@ class EmitOutput(Arguments):
     content: str = Field(min_length=1, description="What to send.")
     kind: str = Field(
         "message", pattern=r"^[a-z][a-z0-9_.-]{0,63}$", description="What it is, such as message, progress, report."
+    )
+
+    attachments: tuple[str, ...] = Field(
+        (), max_length=10, description="Ids of assets to send with it; store_asset makes one from a file."
     )
 
 
@@ -106,16 +114,33 @@ async def _ask(arguments: AskUserQuestion, context: Context) -> Suspended:
 
 
 async def _emit(arguments: EmitOutput, context: Context) -> Result:
+    artifacts = await _artifacts(arguments.attachments, context)
     emitted = OutputEmitted(
         output_id=derived("out", context.key),
         output_kind=arguments.kind,
         content=arguments.content,
         call_id=context.call_id,
+        artifacts=artifacts,
     )
     return Result(
         content="Sent.",
         detail={"output_id": emitted.output_id, "kind": arguments.kind},
         drafts=(_draft(emitted, context),),
+    )
+
+
+async def _artifacts(asset_ids: Sequence[str], context: Context) -> tuple[Artifact, ...]:
+    """Return the files of an output. Raises ToolError."""
+    asset_ids = tuple(dict.fromkeys(asset_ids))
+    if not asset_ids:
+        return ()
+    await check_seen(asset_ids, context)
+    try:
+        stored = [await assets.get(context.state, asset_id) for asset_id in asset_ids]
+    except NotFound as error:
+        raise ToolError(error.detail) from error
+    return tuple(
+        Artifact(asset_id=one.asset_id, name=one.name, media_type=one.media_type, bytes=one.bytes) for one in stored
     )
 
 

@@ -41,9 +41,11 @@ _SETTINGS = {
     "core.protectNTFS": "true", "core.compression": "1", "gc.auto": "0", "maintenance.auto": "false",
     "advice.addEmbeddedRepo": "false", "pack.threads": "2",
 }  # fmt: skip
+#: both sides make the same commit of the same tree and base, so that its id proves that they agree
+_DATE = "2000-01-01T00:00:00 +0000"
 _WHO = {
     "GIT_AUTHOR_NAME": NAME, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_COMMITTER_NAME": NAME, "GIT_COMMITTER_EMAIL": EMAIL,
-    "GIT_ALLOC_LIMIT": "1g",
+    "GIT_AUTHOR_DATE": _DATE, "GIT_COMMITTER_DATE": _DATE, "GIT_ALLOC_LIMIT": "1g",
 }  # fmt: skip
 
 FILE, PROGRAM, LINK, REPOSITORY = "100644", "100755", "120000", "160000"

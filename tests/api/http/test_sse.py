@@ -143,7 +143,8 @@ async def test_a_slow_reader_loses_only_deltas(w: World, monkeypatch: pytest.Mon
 
 
 async def test_a_crowd_is_woken_in_batches(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "_PER_READER", 0.01)
+    monkeypatch.setattr(feeding, "_PER_READER", 0.02)
+    monkeypatch.setattr(feeding, "_LONGEST", 1.0)  # the five come within it on a busy machine, too
     feed = Feed(w.bus)
     readers = [stream(w, feed, None) for _ in range(feeding.CROWD + 1)]
     waiting = [asyncio.ensure_future(anext(one)) for one in readers]

@@ -16,7 +16,8 @@ from kheish.runtime.mcp.servers import Servers
 
 async def test_a_list_of_a_closed_connection_replaces_no_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = (
-        SimpleNamespace(value=McpServer(command=name, sandbox="off"), digest=name, path=KINDS["mcp"].path("one")) for name in "ab"
+        SimpleNamespace(value=McpServer(command=name, sandbox="off"), digest=name, path=KINDS["mcp"].path("one"))
+        for name in "ab"
     )
     files: dict[str, Any] = {"one": old}
     state = SimpleNamespace(definitions=SimpleNamespace(by_kind={"mcp": files}))

@@ -17,9 +17,11 @@ from kheish.domain import workspaces
 from kheish.domain.permissions.rules import ToolCall
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime import binding, locating
+from kheish.runtime.project import instructions
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
+from kheish.runtime.workers.far import workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -37,12 +39,13 @@ class Place:
     root: Path
     jobs: Jobs
     confines: bool
+    home: str
 
     @property
     def hidden(self) -> Hidden:
         """The paths that no tool may open here: the worker's own, and the user's keys and settings of Kheish."""
         home = Path.home()
-        return Hidden((self.root, home / ".ssh", home / ".config" / "kheish"))
+        return Hidden((self.root, home / ".ssh", home / ".config" / "kheish", home / ".ray"))
 
     def door(self, args: Mapping[str, Any]) -> Door:
         """Return the door to the workspace that a call names."""
@@ -138,6 +141,17 @@ async def _usable(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"usable": await pool.run(door, workspaces.is_usable, door)}
 
 
+async def _missing(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return why a file cannot be read; empty if it can."""
+    return {"why": await locating.missing(place.door(args), str(args["path"]))}
+
+
+async def _instructions(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the project's instructions."""
+    parts = await instructions.collect(place.door(args))
+    return {"parts": [{**asdict(one), "raw": b64encode(one.raw).decode()} for one in parts]}
+
+
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
@@ -184,9 +198,12 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]] = {
     "tool": _tool,
+    "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,
+    "missing": _missing,
+    "instructions": _instructions,
     "start": _start,
     "state": _state,
     "output": _output,

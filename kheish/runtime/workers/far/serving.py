@@ -54,7 +54,7 @@ class Far:
         match frame:
             case Hello(home=home) if self._place is None and ids.is_slug(home):
                 jobs = Jobs(self._root / home / "jobs")
-                self._place = Place(self._root, jobs, probing.probe().available)
+                self._place = Place(self._root, jobs, probing.probe().available, home)
             case Call(id=id) if self._place is not None and id not in self._calls:
                 await self._room.acquire()
                 task = asyncio.create_task(self._run(self._place, frame), name=f"{frame.op} {id}")

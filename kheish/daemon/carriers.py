@@ -1,0 +1,43 @@
+"""The carriers of workers by their files, and the confinement of git commands that read a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kheish.domain.definitions import InForce
+from kheish.domain.workers.definition import WorkerFile
+from kheish.errors import WorkerUnreachable
+from kheish.jobs import sandbox
+from kheish.runtime.tools.shell import SandboxSettings, is_confined
+from kheish.runtime.workers import pool
+from kheish.runtime.workers.carrier import Carrier
+from kheish.runtime.workers.carrying import Confine
+from kheish.runtime.workers.cluster.carrier import ray
+from kheish.runtime.workers.ssh import Ssh
+
+
+def carrier_of(root: Path, home: str, definitions: InForce, worker: str) -> Carrier:
+    """Return the carrier of a worker. `home` names the state root there. Raises NotFound, WorkerUnreachable."""
+    found = definitions.by_kind["workers"].get(worker)
+    if found is None:
+        return pool.none(worker)
+    file: WorkerFile = found.value
+    if file.disabled:
+        raise WorkerUnreachable(f"The worker {worker!r} is disabled in {found.path}.")
+    if file.carrier == "ssh":
+        return Ssh(file.address)
+    record = str(root / ".kheish" / f"ray-{worker}.json")
+    return ray(file.address, file.resources, home=home, worker=worker, record=record)
+
+
+def confine(settings: Callable[[], SandboxSettings]) -> Confine:
+    """Return the confinement of git commands: they see the workspace, write the depot, and reach no network."""
+
+    def wrapped(workspace: Path, depot: Path, argv: Sequence[str | Path]) -> Sequence[str | Path]:
+        now, words = settings(), [str(one) for one in argv]
+        if not is_confined(now):
+            return words
+        return sandbox.wrap(words, workspace=workspace, hide=now.hide, read_only=now.read_only, writable=(depot,))
+
+    return wrapped

@@ -1,0 +1,92 @@
+"""Runs whose workspace is copied to their worker: it goes there before the first step, and returns with the answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from kheish.domain import runs
+from kheish.domain.runs import Run
+from kheish.runtime.workers.carrying import Carrying
+from tests.runtime.harness import Live, call, living
+from tests.runtime.workers.harness import Machine, place, until
+
+DONE = {"text": "done"}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "far" / "worker")
+
+
+@pytest_asyncio.fixture
+async def it(tmp_path: Path, machine: Machine) -> AsyncIterator[Live]:
+    async with living(tmp_path, worker="big") as live:
+        place(live, machine)
+        assert live.agent.workers is not None
+        live.agent.carrying = Carrying(
+            live.state, live.agent.workers, tmp_path / "depots", lambda workspace, depot, argv: argv
+        )
+        yield live
+        await live.agent.workers.close()
+
+
+def copies(machine: Machine) -> list[Path]:
+    return sorted((machine.root.parent / "workspaces/worker-home-1").glob("ws-*"))
+
+
+async def test_the_workspace_goes_and_its_changes_come_back(it: Live, machine: Machine) -> None:
+    (it.workspace / "a.txt").write_text("one\n")
+    it.script(
+        call("bash", command="cat a.txt; pwd; echo made > b.txt; chmod +x b.txt; rm a.txt"),
+        call("write_file", path="deep/c.txt", content="there\n"),
+        DONE,
+    )
+    run = await it.ask()
+    assert run.status == "completed", run.error
+    (folder,) = copies(machine)
+    assert it.results()[0][2] == f"one\n{folder}" and it.state.get(Run, run.run_id).workspace == str(folder)
+    assert not (it.workspace / "a.txt").exists() and (it.workspace / "b.txt").stat().st_mode & 0o100
+    assert (it.workspace / "deep/c.txt").read_text() == "there\n"
+    (back,) = it.data("run.workspace_returned")
+    assert sorted(back["paths"]) == ["a.txt", "b.txt", "deep/c.txt"] and not back["conflicts"]
+
+
+async def test_later_runs_have_what_was_changed_here_and_keep_what_is_ignored_there(it: Live, machine: Machine) -> None:
+    (it.workspace / ".gitignore").write_text("cache/\n")
+    it.script(call("bash", command="mkdir cache; echo warm > cache/x; echo 1 > n"), DONE)
+    assert (await it.ask()).status == "completed"
+    assert not (it.workspace / "cache").exists()
+    (it.workspace / "n").write_text("2\n")
+    (it.workspace / "new").write_text("from here\n")
+    it.script(call("bash", command="cat cache/x n new"), DONE)
+    assert (await it.ask()).status == "completed"
+    assert it.results()[-1][2] == "warm\n2\nfrom here" and len(copies(machine)) == 1
+
+
+async def test_what_a_cancelled_run_changed_comes_with_the_next(it: Live, machine: Machine) -> None:
+    it.script(call("bash", command="echo half > half; touch started; sleep 60"), DONE)
+    run = it.submit_run()
+    it.settle()
+    await until(lambda: [one for one in copies(machine) if (one / "started").exists()])
+    runs.cancel(it.state, run.run_id, by="test")
+    await until(lambda: it.state.get(Run, run.run_id).is_final)
+    it.script(call("bash", command="cat half"), DONE)
+    assert (await it.ask()).status == "completed"
+    assert it.results()[-1][2] == "half" and (it.workspace / "half").read_text() == "half\n"
+
+
+async def test_a_cut_while_the_workspace_is_carried_loses_nothing(it: Live, machine: Machine) -> None:
+    for number in range(200):
+        (it.workspace / f"f{number}").write_bytes(bytes([number]) * 50_000)
+    it.script(call("bash", command="ls | wc -l; echo new > f7"), DONE)
+    run = it.submit_run()
+    it.settle()
+    await until(lambda: machine.opened)
+    machine.cut()
+    await until(lambda: it.state.get(Run, run.run_id).is_final)
+    assert it.state.get(Run, run.run_id).status == "completed" and machine.opened > 1
+    assert it.results()[0][2] == "200" and (it.workspace / "f7").read_text() == "new\n"
