@@ -53,7 +53,7 @@ def concerns(path: str) -> bool:
 
 
 class MemoryFiles:
-    """The adoption of memory files. `commit` adds changes to the next commit; `read(path, digest)` tells the watcher of
+    """The adoption of memory files. `commit` adds changes to the next commit; `read(path, digest)` gives the watcher
     a content that it has perhaps not seen yet."""
 
     def __init__(
