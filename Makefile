@@ -31,9 +31,9 @@ ray: setup
 demo: setup
 	$(BIN)/kheish demo
 
-# Each worker takes whole modules, those that take longest first (tests/conftest.py). Four on two cores: a test often
-# waits, for a commit above all.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# Each worker takes whole modules, those that take longest first (tests/conftest.py). Five on two cores: tests wait for
+# most of their time, for commits above all.
+PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 
 # A test that hangs fails after five minutes. Few failures are tried once more, alone, and named.
 test: setup

@@ -28,6 +28,7 @@ from bench import (
     runs,
     starts,
     startup,
+    workers,
 )
 from bench.report import Report
 from bench.roots import Roots
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Roots], Report]] = {
     "readers": readers.measure,
     "repository": lambda _: repository.measure(),
     "memory": memory.measure,
+    "workers": lambda _: workers.measure(),
     "starts": starts.measure,
     "lists": lists.measure,
     "flows": flows.measure,

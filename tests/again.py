@@ -1,6 +1,6 @@
 """Run the tests that failed once more, alone: `make test` does so after a run in which few tests failed.
 
-Whole-system tests share two cores with three other workers, so that a step which takes a tenth of a second alone can
+Whole-system tests share two cores with four other workers, so that a step which takes a tenth of a second alone can
 take ten there. A test that passes alone is named: its failure may have shown a race, and is to be looked into. One that
 fails twice fails the run, and so do more failures than chance makes.
 """

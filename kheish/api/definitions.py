@@ -30,7 +30,9 @@ from kheish.store.files import blob_id
 ADDED = ("id", "path", "etag", "status", "managed_by")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: kinds whose module extends these operations
-OWN = frozenset({"channels", "connectors", "hooks", "mcp", "outputs", "projects", "schedules", "skills", "sources"})
+OWN = frozenset({
+    "channels", "connectors", "hooks", "mcp", "outputs", "projects", "schedules", "skills", "sources", "workers",
+})  # fmt: skip
 VALIDATE = (Param(name="id", about="The id of the definition; paths beside the file are resolved from its folder."),)
 
 

@@ -162,7 +162,7 @@ class History:
         session = await views.document(self._state, Session, session_id)
         below = _place(given.get("cursor"))
         await self._state.caught_up()
-        door = workspaces.door_of(self._state, workspaces.here(session) or "/")
+        door = workspaces.door_of(self._state, session["workspace"] or "/")
         items, rest = await pool.run(
             door, net_diffs.listed, self._state, session, below, given.get("limit", paging.LIMIT)
         )

@@ -47,6 +47,7 @@ from kheish.api.schedules import resource as schedules
 from kheish.api.settings import resource as settings
 from kheish.api.skills import resource as skills
 from kheish.api.stacks import resource as stacks
+from kheish.api.workers import resource as workers
 
 OPERATIONS: tuple[Operation, ...] = (
     *probes.OPERATIONS,
@@ -87,6 +88,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *mcp.OPERATIONS,
     *hooks.OPERATIONS,
     *outputs.OPERATIONS,
+    *workers.OPERATIONS,
     *deliveries.OPERATIONS,
     *projects.OPERATIONS,
     *channels.OPERATIONS,

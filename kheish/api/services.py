@@ -33,6 +33,7 @@ from kheish.runtime.mcp.calls import Calls
 from kheish.runtime.memory.recall import Memory
 from kheish.runtime.observations.service import Observations
 from kheish.runtime.skills.service import Skills
+from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -237,6 +238,7 @@ class Services:
     jobs: Commands
     refusals: Refusals
     worktrees: Worktrees | None = None
+    workers: Workers | None = None
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)

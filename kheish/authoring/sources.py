@@ -27,10 +27,7 @@ _NO_DEFINITIONS = frozenset({"readme", "license", "licence", "makefile", "notes"
 _VENDORED = frozenset({"node_modules", "__pycache__"})
 #: folders for users' files; an entry at their place that is no folder is reported
 FOLDERS = frozenset((*KINDS, "inbox", "memory", "pending", "secrets"))
-#: folders whose files later versions read, but not this one; other entries at the top belong to the user
-LATER = frozenset((
-    "workers",
-))  # fmt: skip
+#: of a setting that is accepted, and has no effect in this version
 NOT_YET = "not_in_this_version"
 _NO_FOLDER = "is not a folder, or is a link to one; make it a folder, because the daemon reads its files"
 _NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
@@ -155,8 +152,6 @@ def concerns(path: str) -> bool:
     folder, slash, rest = path.partition("/")
     if path in TOP or path in FOLDERS:
         return True
-    if folder in LATER:
-        return is_for_later(path)
     if folder not in KINDS or not slash or not rest or passed_over(path) or _is_read_me(path):
         return False
     return not _lies_beside(folder, rest)
@@ -194,22 +189,13 @@ def _is_bare(name: str) -> bool:
     return ids.is_slug(name.lower()) and name.lower() not in _NO_DEFINITIONS
 
 
-def is_for_later(path: str) -> bool:
-    """Return whether a later version would read a file with this path as a Definition."""
-    folder, _, rest = path.partition("/")
-    if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
-        return False
-    name = rest.rpartition("/")[2]
-    return name.endswith(_SUFFIXES)
-
-
 def _is_read_me(path: str) -> bool:
     return path.count("/") == 1 and path.lower().endswith(f"/{_READ_ME}")
 
 
 def read_all(root: Path) -> dict[str, Source]:
     """Read every file that may be a Definition. Blocks on disk."""
-    below = (path for folder in (*KINDS, *LATER) for path, _ in door.walk(root, folder, skip=passed_over))
+    below = (path for folder in KINDS for path, _ in door.walk(root, folder, skip=passed_over))
     return read(root, [*TOP, *FOLDERS, *below])
 
 
@@ -221,9 +207,6 @@ def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
 
 def _read(root: Path, path: str) -> Source | None:
     """Read a source, or an entry that is no plain file in a folder of sources."""
-    if is_for_later(path):
-        later = f"is ignored: this version of Kheish has no {path.partition('/')[0]} yet"
-        return Source(path, b"", later, NOT_YET) if _is_there(root, path) else None
     if not is_source(path):
         return _misplaced(root, path)
     if not names.is_text(path):

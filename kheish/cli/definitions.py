@@ -59,7 +59,10 @@ _FIELDS: Mapping[str, Sequence[tuple[str, Any]]] = {  # columns of a list
         ("CARRIER", "carrier"),
         ("ADDRESS", "address"),
         ("LABELS", lambda one: ", ".join(one["labels"])),
-        ("WORKSPACE", "workspace"),
+        ("CONNECTION", "state"),
+        ("VERSION", lambda one: one["version"] or ""),
+        ("JOBS", "jobs"),
+        ("ERROR", lambda one: one["last_error"] or ""),
     ),
     "schedules": (("ACTIVE", "state"), ("NEXT", "next"), ("LAST", "last"), ("ZONE", "timezone"), ("TITLE", "title")),
 }

@@ -57,7 +57,7 @@ COMMANDS = {
     "outputs": ("outputs", "outputs", "Manage the places that outputs are delivered to, and test them."),
     "deliveries": ("deliveries", "deliveries", "List deliveries of outputs; send again or settle those that failed."),
     "schedules": ("schedules", "schedules", "Manage schedules, their times and their fires."),
-    "workers": ("workers", "workers", "Manage workers: machines that run the tools of sessions."),
+    "workers": ("workers", "workers", "Manage, test and install workers: machines for the tools of sessions."),
     "projects": ("projects", "projects", "Manage projects, and the tasks of teams."),
     "channels": ("channels", "channels", "Talk with people and agents in channels, and manage those."),
     "permissions": ("permissions", "permissions", "Show, edit and restore permissions.yaml; explain decisions."),

@@ -126,6 +126,8 @@ if TYPE_CHECKING:
         Version,
         WhoAmI,
         WorkerChoice,
+        WorkerExamination,
+        WorkerTrial,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -2242,6 +2244,21 @@ class AsyncTrust(AsyncResource):
         return await self._send(requests.get_trusted_skill(skill))
 
 
+class AsyncWorkers(AsyncDefinitions):
+    """The operations of `workers`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "workers")
+
+    async def doctor(self, name: str) -> WorkerExamination:
+        """Examine a worker."""
+        return await self._send(requests.examine_worker(name))
+
+    async def test(self, name: str) -> WorkerTrial:
+        """Connect to a worker."""
+        return await self._send(requests.test_worker(name))
+
+
 class AsyncKheish(AsyncConnection):
     __doc__ = AsyncConnection.__doc__
 
@@ -2414,6 +2431,11 @@ class AsyncKheish(AsyncConnection):
     def trust(self) -> AsyncTrust:
         """The operations of `trust`."""
         return AsyncTrust(self)
+
+    @cached_property
+    def workers(self) -> AsyncWorkers:
+        """The operations of `workers`."""
+        return AsyncWorkers(self)
 
     async def backup(self) -> Backup:
         """Push to the backup's remote now."""

@@ -142,6 +142,8 @@ if TYPE_CHECKING:
         Version,
         WhoAmI,
         WorkerChoice,
+        WorkerExamination,
+        WorkerTrial,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -766,6 +768,11 @@ def events(
             "channel": channel,
         },
     )
+
+
+def examine_worker(name: str) -> Call[WorkerExamination]:
+    """Examine a worker."""
+    return send("POST", f"/v1/workers/{quoted(name)}/doctor", {})
 
 
 def explain_spawn(
@@ -2396,6 +2403,11 @@ def test_output(name: str, *, target: Mapping[str, Any] | None = None, content: 
 def test_route(name: str) -> Call[RouteTrial]:
     """Try a route with one small call per ability."""
     return send("POST", f"/v1/routes/{quoted(name)}/test", {}, patience=PUSHING)
+
+
+def test_worker(name: str) -> Call[WorkerTrial]:
+    """Connect to a worker."""
+    return send("POST", f"/v1/workers/{quoted(name)}/test", {})
 
 
 def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:

@@ -4899,6 +4899,10 @@ class TestOutput(TypedDict):
     """The text; without it, a text that says that it is a test."""
 
 
+class TestWorker(TypedDict):
+    """A request to try a worker; it has no fields."""
+
+
 class TextItem(TypedDict):
     """A text part of an input."""
 
@@ -5228,6 +5232,14 @@ class WhoAmI(TypedDict):
     """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""
 
 
+class WorkerCheck(TypedDict):
+    """A check of a worker."""
+
+    name: str
+    verdict: Literal["ok", "warning", "error"]
+    detail: str
+
+
 class WorkerChoice(TypedDict):
     """A choice of a worker: one by its id, or the freest of those that have all the labels."""
 
@@ -5235,6 +5247,45 @@ class WorkerChoice(TypedDict):
     """The worker."""
     labels: NotRequired[list[str] | None]
     """The labels that the worker must have."""
+
+
+class WorkerDetails(TypedDict):
+    """A worker: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    managed_by: NotRequired[str | None]
+    """The stack that the file belongs to (`kheish apply`)."""
+    state: NotRequired[Literal["unused", "connecting", "connected", "lost", "closed", "disabled"]]
+    """unused: nothing has needed it since the daemon started; lost: it is tried again and again."""
+    last_error: NotRequired[str | None]
+    """The reason why it is not connected."""
+    version: NotRequired[str | None]
+    """The version of Kheish there."""
+    boot_id: NotRequired[str | None]
+    """It changes when the machine starts."""
+    jobs: NotRequired[int]
+    """The calls that are open there now."""
+    since: NotRequired[str | None]
+    """The beginning of its state."""
+    last_seen: NotRequired[str | None]
+    """The last sign of life."""
+    clock_skew_ms: NotRequired[int | None]
+    """Its clock, against this machine's, when it was connected."""
+    reconnects: NotRequired[int]
+    """The connections that were lost since the daemon started."""
+
+
+class WorkerExamination(TypedDict):
+    """The checks of a worker: connection, version, sandbox, clock, git, space, throughput."""
+
+    worker: str
+    ok: bool
+    """Whether no check found an error."""
+    checks: list[WorkerCheck]
 
 
 class WorkerFile(TypedDict):
@@ -5249,8 +5300,8 @@ class WorkerFile(TypedDict):
     """ssh: `user@host`, or a host of the user's own ssh configuration. ray: `ray://head:10001`, `host:port`, or
     `auto`."""
     resources: NotRequired[dict[str, float]]
-    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what each workspace needs, such
-    as `CPU: 4`."""
+    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what it reserves, such as `CPU:
+    4`."""
     labels: NotRequired[list[str]]
     """Words by which sessions may choose it, such as `gpu`."""
     workspace: NotRequired[Literal["git", "path"]]
@@ -5261,6 +5312,18 @@ class WorkerFile(TypedDict):
     worker's user."""
     disabled: NotRequired[bool]
     """Whether it takes no more sessions; those that are placed there wait."""
+
+
+class WorkerTrial(TypedDict):
+    """The outcome of a test."""
+
+    worker: str
+    ok: bool
+    error: str | None
+    """The reason why it cannot be used."""
+    version: str | None
+    boot_id: str | None
+    duration_ms: int
 
 
 class WorktreeDiff(TypedDict):

@@ -126,6 +126,8 @@ if TYPE_CHECKING:
         Version,
         WhoAmI,
         WorkerChoice,
+        WorkerExamination,
+        WorkerTrial,
         WorktreeDiff,
         WorktreeRow,
     )
@@ -2214,6 +2216,21 @@ class Trust(Resource):
         return self._send(requests.get_trusted_skill(skill))
 
 
+class Workers(Definitions):
+    """The operations of `workers`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "workers")
+
+    def doctor(self, name: str) -> WorkerExamination:
+        """Examine a worker."""
+        return self._send(requests.examine_worker(name))
+
+    def test(self, name: str) -> WorkerTrial:
+        """Connect to a worker."""
+        return self._send(requests.test_worker(name))
+
+
 class Kheish(Connection):
     __doc__ = Connection.__doc__
 
@@ -2386,6 +2403,11 @@ class Kheish(Connection):
     def trust(self) -> Trust:
         """The operations of `trust`."""
         return Trust(self)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """The operations of `workers`."""
+        return Workers(self)
 
     def backup(self) -> Backup:
         """Push to the backup's remote now."""

@@ -12,9 +12,22 @@ from kheish.jobs import sandbox
 from kheish.runtime.tools.shell import SandboxSettings, is_confined
 from kheish.runtime.workers import pool
 from kheish.runtime.workers.carrier import Carrier
-from kheish.runtime.workers.carrying import Confine
+from kheish.runtime.workers.carrying import Carrying, Confine
 from kheish.runtime.workers.cluster.carrier import ray
+from kheish.runtime.workers.pool import Mode, Workers
 from kheish.runtime.workers.ssh import Ssh
+from kheish.state.state import State
+
+
+def make(state: State, depots: Path, settings: Callable[[], SandboxSettings]) -> tuple[Workers, Carrying]:
+    """Return the workers of a daemon, by their files in force, and what carries workspaces to them."""
+    home = pool.home_of(state.root)
+    workers = Workers(
+        lambda worker: carrier_of(state.root, home, state.definitions, worker),
+        home,
+        lambda worker: sandbox_of(state.definitions, worker),
+    )
+    return workers, Carrying(state, workers, depots, confine(settings))
 
 
 def carrier_of(root: Path, home: str, definitions: InForce, worker: str) -> Carrier:
@@ -29,6 +42,13 @@ def carrier_of(root: Path, home: str, definitions: InForce, worker: str) -> Carr
         return Ssh(file.address)
     record = str(root / ".kheish" / f"ray-{worker}.json")
     return ray(file.address, file.resources, home=home, worker=worker, record=record)
+
+
+def sandbox_of(definitions: InForce, worker: str) -> Mode:
+    """Return how a worker's file wants commands to be confined; one without a file runs none unconfined."""
+    found = definitions.by_kind["workers"].get(worker)
+    mode: Mode = "required" if found is None else found.value.sandbox
+    return mode
 
 
 def confine(settings: Callable[[], SandboxSettings]) -> Confine:

@@ -28,16 +28,14 @@ from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.problems import Problems
-from kheish.authoring.sources import LATER
 from kheish.authoring.stacks.stacks import Stacks
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import dropped, loops, reactors, remembering, status
+from kheish.daemon import carriers, dropped, loops, reactors, remembering, status
 from kheish.daemon.assembly import debugging, stores
 from kheish.daemon.assembly.stores import Store
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
-from kheish.daemon.carriers import carrier_of, confine
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.ingress import setup as ingress
@@ -67,11 +65,8 @@ from kheish.runtime.skills.service import Skills
 from kheish.runtime.tools import registry as tool_registry, shell
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
-from kheish.runtime.workers import pool
-from kheish.runtime.workers.carrying import Carrying
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
-from kheish.runtime.workers.pool import Workers
 from kheish.state.state import State
 from kheish.store.edits.watcher import Settled, Watcher
 from kheish.store.git import root_format, template
@@ -79,7 +74,7 @@ from kheish.store.secrets import config_folder, identity_path
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, *sorted(LATER), memory_files.FOLDER, "pending", "inbox", "secrets")
+WATCHED_FOLDERS = (*KINDS, memory_files.FOLDER, "pending", "inbox", "secrets")
 WATCHED_FILES = tuple(TOP)
 
 
@@ -213,6 +208,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "debug": agent.debug,
         "measures": store.measures,
         "worktrees": agent.worktrees,
+        "workers": agent.workers,
         "skills": agent.skills,
         "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,
@@ -335,9 +331,7 @@ def _agent(
 
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    home = pool.home_of(root)
-    workers = Workers(lambda worker: carrier_of(root, home, state.definitions, worker), home)
-    carrying = Carrying(state, workers, state_home() / "kheish" / "depots" / unique_name(root), confine(sandbox))
+    workers, carrying = carriers.make(state, state_home() / "kheish" / "depots" / unique_name(root), sandbox)
     folder = state_home() / "kheish" / "worktrees" / unique_name(root)
     trees = Worktrees(jobs, folder, sandbox)
     builtin = tool_registry.builtin(
@@ -347,8 +341,8 @@ def _agent(
         allow_bypass=allow_bypass,
         definitions=lambda: daemon().parts.editor,
     )
-    copies = Copies(state_home() / "kheish" / "skills" / unique_name(root))
-    skills = Skills(state, copies, lambda: shell.is_confined(sandbox()))
+    copies = state_home() / "kheish" / "skills" / unique_name(root)
+    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()))
     agent = Agent(
         state=state,
         skills=skills,
@@ -365,8 +359,7 @@ def _agent(
         worktrees=trees,
     )
     place = state_home() / "kheish" / "mcp" / unique_name(root)
-    given = (sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
-    mcp_servers.make(agent, problems, place, *given)
+    mcp_servers.make(agent, problems, place, sandbox, environ, auth.vault, auth.secrets, lambda: facts.url, CALLBACK)
     observations.make(agent, assets.make(agent, problems))
     agent.hooks = Hooks(agent, environ)
     debugging.make(agent, environ, problems)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kheish.beneath import Door, Hidden, door, globs
 from kheish.errors import WorkspaceNotAllowed
@@ -28,12 +28,6 @@ _KERNEL = Path("/proc")
 def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | None = None) -> Door:
     """Return the door to a workspace, with the daemon's hidden folders."""
     return Door(Path(workspace), state.hidden, judged)
-
-
-def here(settings: Mapping[str, Any]) -> str | None:
-    """Return a session's folder on this machine; None if it has none, or its tools are on a worker, whose paths mean
-    nothing here."""
-    return None if settings.get("worker") else settings["workspace"]
 
 
 def check(hidden: Hidden, workspace: Path) -> Path:

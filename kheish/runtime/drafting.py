@@ -68,9 +68,9 @@ async def draft(
     servers = mcp.section(agent.mcp.servers, run, offer.deferred) if agent.mcp is not None else ""
     skills = agent.driven(run).offer
     catalog = skills.section if skills is not None else ""
-    frame = await prompt.frame(state, run, offer.tools, room.prompt, memory, catalog, servers, agent.executor)
+    frame = await prompt.frame(state, run, offer.tools, room.prompt, memory, catalog, servers)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
-        frame = await prompt.frame(state, run, {}, room.prompt, memory, executor=agent.executor)
+        frame = await prompt.frame(state, run, {}, room.prompt, memory)
     observed = agent.observations.shower.attach if agent.observations is not None else None
     attach = attaching.reader(agent.assets, observed, vision=target.route.capabilities.vision)
     placed = await prompt.conversation(state, run, target.server, agent.driven(run).rendered, mail, attach)

@@ -7,7 +7,7 @@ others to `Local`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import isinf
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +20,6 @@ from kheish.runtime.drivers import described, registry
 from kheish.runtime.drivers.base import Reply, Request
 from kheish.runtime.driving.pool import Pool
 from kheish.runtime.locating import Where
-from kheish.runtime.project import instructions
-from kheish.runtime.project.instructions import Part
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool
 
 
@@ -58,14 +56,6 @@ class Executor(Protocol):
 
     async def facts(self, where: Where, raw: Mapping[str, Any]) -> Facts:
         """Return the programs and files that a command line names."""
-        ...
-
-    async def missing(self, where: Where, path: str) -> str:
-        """Return why a file of the workspace cannot be read; empty if it can."""
-        ...
-
-    async def instructions(self, where: Where) -> Sequence[Part]:
-        """Return the project's instructions, the nearest last. Raises NotBeneath, WorkspaceSlow."""
         ...
 
     def sandbox(self, worker: str | None) -> SandboxFacts | None:
@@ -119,14 +109,6 @@ class Local:
         """Read the files that a command line names, in a thread."""
         more = tuple(Path(path).expanduser() for path in where.state.definitions.config.sandbox.read_only)
         return await pool.run(where.door, binding.facts, where.door, raw, more)
-
-    async def missing(self, where: Where, path: str) -> str:
-        """Look for the file, in a thread."""
-        return await locating.missing(where.door, path)
-
-    async def instructions(self, where: Where) -> Sequence[Part]:
-        """Read the files, in a thread."""
-        return await instructions.collect(where.door)
 
     def sandbox(self, worker: str | None) -> SandboxFacts | None:
         """Return nothing: the daemon's own sandbox counts."""

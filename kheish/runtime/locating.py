@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kheish.beneath import Door, files, pool, targets, walk
+from kheish.beneath import Door, targets, walk
 from kheish.beneath.door import opened
 from kheish.domain import workspaces
 from kheish.domain.permissions import grant as permission_grant, match as permission_match, shell as permission_shell
 from kheish.domain.permissions.rules import SHELL_TOOLS, ToolCall
 from kheish.domain.runs import Run
-from kheish.errors import NotBeneath, WorkspaceSlow
+from kheish.errors import NotBeneath
 from kheish.runtime import places
 from kheish.state.state import State
 
@@ -84,12 +84,3 @@ def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
     except NotBeneath:
         return {}
     return leads
-
-
-async def missing(door: Door, path: str) -> str:
-    """Return why a file of the workspace cannot be read; empty if it can."""
-    try:
-        await pool.run(door, files.read, door, path, 0)
-    except (NotBeneath, WorkspaceSlow) as error:
-        return error.detail
-    return ""

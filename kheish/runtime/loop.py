@@ -58,7 +58,7 @@ async def _finish(state: State, run: Run, turn: turns.Turn, agent: Agent) -> Non
         return
     if isinstance(text, Spilled):
         text = await state.payloads.text(state.get(Session, run.session_id).path, text)
-    if run.settings.completion and not await completing.is_complete(state, run, turn, text, agent.executor):
+    if run.settings.completion and not await completing.is_complete(state, run, turn, text):
         return
     if schema is None:
         await _complete(state, run, turn, text, agent)

@@ -87,7 +87,7 @@ def listed(
     changed, is_all = changed_files.read(state, session["session_id"])
     chosen, has_more = changed_files.page(changed, below, limit)
     note = None if is_all else OLDER
-    door = workspaces.door_of(state, workspaces.here(session) or "/nonexistent")
+    door = workspaces.door_of(state, session["workspace"] or "/nonexistent")
     try:
         with opened(door) as root:
             items = [_describe(state, session, root, one, note) for one in chosen]

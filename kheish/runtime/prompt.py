@@ -18,7 +18,6 @@ from kheish.runtime import fitting, windows
 from kheish.runtime.assets import attaching
 from kheish.runtime.assets.attaching import Attach, Attached
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
-from kheish.runtime.executor import Executor
 from kheish.runtime.memory.section import Recalled
 from kheish.runtime.project import environment, instructions
 from kheish.runtime.tools.base import Tool
@@ -80,12 +79,11 @@ async def frame(
     memory: Recalled | None = None,
     skills: str = "",
     servers: str = "",
-    executor: Executor | None = None,
 ) -> Frame:
     """Return the instructions and the tools, cut to their shares of `room` tokens. `skills` is their catalog."""
     box = fitting.toolbox(tools, room)
     offered = {spec.name: tools[spec.name] for spec in box.specs}
-    parts = await sections(state, run, offered, memory, skills, servers, executor)
+    parts = await sections(state, run, offered, memory, skills, servers)
     words = box.words()
     words += [f"The memory file {path} is not shown." for path in memory.left_out] if memory is not None else []
     if room is not None:
@@ -191,7 +189,6 @@ async def sections(
     memory: Recalled | None = None,
     skills: str = "",
     servers: str = "",
-    executor: Executor | None = None,
 ) -> list[Section]:
     """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
@@ -205,7 +202,7 @@ async def sections(
         parts.append(Section("Skills", skills))
     if servers:
         parts.append(Section("MCP servers", servers))
-    project = await instructions.read(state, run, executor)
+    project = await instructions.read(state, run)
     if project is not None:
         parts.append(Section(f"Project instructions ({', '.join(project.paths)})", project.text))
     if run.phase_text is not None:
@@ -215,7 +212,7 @@ async def sections(
     parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
     if memory is not None and memory.text:
         parts.append(Section("Memory", memory.text))
-    parts.append(Section("Environment", environment.describe(run, session.worker)))
+    parts.append(Section("Environment", environment.describe(run)))
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
         parts.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))

@@ -16,7 +16,6 @@ from kheish.beneath import pool
 from kheish.domain import events, runs, workspaces
 from kheish.domain.mailboxes import delivery
 from kheish.domain.runs import Run, Status
-from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
 from kheish.errors import KheishError, StoreFailed, WorkspaceSlow
 from kheish.runtime import loop
@@ -122,12 +121,7 @@ class Worker:
         return False
 
     async def _is_usable(self, run: Run) -> bool:
-        """Return whether the run's folder responds. Raises WorkspaceNotAllowed if it is forbidden for sessions.
-
-        One on a worker counts as usable: its calls wait for the worker themselves.
-        """
-        if self._state.get(Session, run.session_id).worker is not None:
-            return True
+        """Return whether the run's folder responds. Raises WorkspaceNotAllowed if it is forbidden for sessions."""
         door = workspaces.door_of(self._state, run.settings.workspace)
         try:
             return await pool.within(_LOOK_SECONDS, door, workspaces.is_usable, door)

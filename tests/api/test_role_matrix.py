@@ -75,7 +75,7 @@ ADMIN = (
     "restore_instructions "
     "put_hook delete_hook test_hook test_route put_output delete_output test_output enable_output "
     "put_source delete_source rotate_source_token revoke_source_token "
-    "put_connector delete_connector test_connector put_worker delete_worker "
+    "put_connector delete_connector test_connector put_worker delete_worker test_worker examine_worker "
     "add_account get_login refresh_account remove_account "
     "put_memory delete_memory accept_memory revoke_memory promote_memory decide_proposal"  # operators need a person
 )

@@ -138,7 +138,7 @@ async def test_children_that_stay_are_ended_with_it(jobs: Jobs, tmp_path: Path, 
 @both
 async def test_a_timeout_ends_and_counts_all_of_a_tree(jobs: Jobs, tmp_path: Path, confined: bool) -> None:
     command = "for i in 1 2 3; do setsid sleep 100 & done; wait"
-    end = await run(jobs, command, confined, limits=Limits(), timeout=0.7)
+    end = await run(jobs, command, confined, limits=Limits(), timeout=1.5)  # the three begin before
 
     assert end.timed_out and end.ended == 4 and list(alive(tmp_path)) == []
 

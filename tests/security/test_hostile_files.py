@@ -104,16 +104,3 @@ def test_huge_yaml_from_all_sides_makes_nobody_wait(tmp_path: Path) -> None:
             until(lambda: list((daemon.root / "inbox/rejected").glob("*.problem.txt")), 60, what="rejected")
         *_, second, worst = sorted(took)  # one answer may be late because other tests have the processors
         assert second < PATIENCE and worst < 2 * PATIENCE, sorted(took)[-5:]
-
-
-def test_files_that_only_later_versions_read_are_told(tmp_path: Path) -> None:
-    with Daemon.fresh(tmp_path, config={"retention": {"idempotency": "30d"}}) as daemon:
-        until(lambda: problems(daemon).keys() == {"kheish.yaml"}, what="what is set without effect, and nothing else")
-        later = {"workers/x.yaml", "workers/y.yaml"}
-        for path in (*later, "notes/mine.md", "workers/README.md"):
-            daemon.write(path, "x: 1\n")
-        until(lambda: problems(daemon).keys() == later | {"kheish.yaml"}, what="told")
-        assert {one["code"] for one in daemon.client.problems()["items"]} == {"not_in_this_version"}
-        assert {one["severity"] for one in daemon.client.problems()["items"]} == {"warning"}
-        (daemon.root / "workers/x.yaml").unlink()
-        until(lambda: "workers/x.yaml" not in problems(daemon), what="told no more")

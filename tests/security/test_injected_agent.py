@@ -105,10 +105,10 @@ def test_keys_that_lie_in_a_folder_that_commands_may_read_are_hidden_all_the_sam
     keys = tmp_path / "tools"
     keys.mkdir()
     (keys / "tool").write_text("a tool")
-    env = {"KHEISH_AGE_IDENTITY_FILE": str(keys / "my.age"), "KHEISH_AUDIT_KEY_FILE": str(keys / "my.key"),
-           "XDG_CONFIG_HOME": str(keys / "config")}  # fmt: skip
+    settings = {"KHEISH_AGE_IDENTITY_FILE": str(keys / "my.age"), "KHEISH_AUDIT_KEY_FILE": str(keys / "my.key"),
+                "XDG_CONFIG_HOME": str(keys / "config")}  # fmt: skip
     config = {"sandbox": {"mode": "required", "read_only": [str(keys)]}}
-    with Daemon.fresh(tmp_path, config=config, permissions={"rules": RULES}, env=env) as started:
+    with Daemon.fresh(tmp_path, config=config, permissions={"rules": RULES}, settings=settings) as started:
         started.client.secrets.put("deploy", SECRET)
         (keys / "config/kheish").mkdir(parents=True, exist_ok=True)
         (keys / "config/kheish/other").write_text("AGE-SECRET-KEY-OTHER")

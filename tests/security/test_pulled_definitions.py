@@ -100,15 +100,15 @@ def test_a_pulled_route_that_sends_a_credential_to_another_host(shared: Shared) 
 def test_pulled_files_of_kinds_that_do_not_exist_do_nothing(shared: Shared, tmp_path: Path) -> None:
     daemon, mark = shared.daemon, tmp_path / "pwned"
     command = {"command": f"touch {mark}", "run": f"touch {mark}", "on": "*", "args": []}
-    kinds = ("workers", "githooks")
+    kinds = ("machines", "githooks")
     shared.push({f"{kind}/x.yaml": command for kind in kinds} | {"hooks/post-commit": f"#!/bin/sh\ntouch {mark}\n"})
     assert daemon.client.backup()["outcome"] == "pushed"
     daemon.client.sessions.create("s")
     daemon.client.runs.start("s", "hello", wait="10s")
     daemon.quiet()
-    assert (daemon.root / "workers/x.yaml").exists() and not mark.exists()
+    assert (daemon.root / "machines/x.yaml").exists() and not mark.exists()
     codes = {problem["code"] for problem in daemon.client.problems()["items"]}
-    assert codes == {"not_in_this_version", "misplaced"}  # the last for hooks/post-commit
+    assert codes == {"misplaced"}  # for hooks/post-commit
 
 
 def test_a_pulled_connector_lets_nobody_in(shared: Shared) -> None:

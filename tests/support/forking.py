@@ -313,7 +313,7 @@ def warm() -> str | None:
     from kheish.runtime.tools.shell import SandboxSettings
 
     probing.probe()
-    registry.builtin(SandboxSettings)
+    registry.builtin(lambda: SandboxSettings("off", available=False))
     mimetypes.init()
     return shutil.which("bwrap")
 

@@ -26,6 +26,10 @@ _STARTED = 120.0
 _STORE = "--object-store-memory=80000000"
 
 
+class NotStarted(Exception):
+    """The error that Ray itself does not start, which it does not on a machine that is too busy."""
+
+
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -65,7 +69,8 @@ class Cluster:
         done = subprocess.run(
             command, env=self.environment(**more), capture_output=True, text=True, timeout=_STARTED, check=False
         )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        if done.returncode:
+            raise NotStarted(done.stdout[-2000:] + done.stderr[-2000:])
 
     def start_worker_node(self) -> None:
         """Start another node for the worker, with its own folder."""
@@ -94,7 +99,11 @@ class Cluster:
     def end(self) -> None:
         """Kill everything that belongs to the cluster."""
         for _ in range(20):
-            own = [pid for pid, environ, _ in _processes() if self._is_own(environ)]
+            # The agents of a node write their titles over their environments: they are found by their parents.
+            own = {pid for pid, environ, _ in _processes() if self._is_own(environ)}
+            parents = {pid: _parent(pid) for pid, _, _ in _processes()}
+            for _ in range(3):
+                own |= {pid for pid, parent in parents.items() if parent in own}
             if not own:
                 return
             for pid in own:
@@ -124,7 +133,10 @@ def gateways() -> list[int]:
 
 
 def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 @contextmanager

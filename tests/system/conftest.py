@@ -24,8 +24,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         "ledger": [bash("echo {{input}} >> ledger.txt"), {"text": "{{last_result}}"}],
         "asks": [bash("id -u"), {"text": "it said {{last_result}}"}],
     }
-    env = {"OPENAI_API_KEY": "sk-very-secret-123", "MY_PASSWORD": "hunter2-hunter2"}
-    with Daemon.fresh(folder, permissions=allow(*COMMANDS), routes=routes, env=env) as daemon:
+    settings = {"OPENAI_API_KEY": "sk-very-secret-123", "MY_PASSWORD": "hunter2-hunter2"}
+    with Daemon.fresh(folder, permissions=allow(*COMMANDS), routes=routes, settings=settings) as daemon:
         yield daemon
 
 

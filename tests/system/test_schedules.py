@@ -83,13 +83,17 @@ def clocked(folder: Path) -> tuple[dict[str, str], Path]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon.fresh(tmp_path_factory.mktemp("schedules"), routes=ROUTES) as daemon:
+        # Their occurrences come while other tests run: the last two wait for several of them.
+        put(daemon, "stuck", every="5s", start={"session": "w", "input": {"content": "x", "route": "asks"}})
+        put(daemon, "broken", every="5s", pause_after_failures=2,
+            start={"new_session": {"route": "fails"}, "input": {"content": "x"}})  # fmt: skip
         yield daemon
 
 
 @pytest.mark.demand(9)
 def test_a_file_fires_runs_that_say_for_when_and_on_whose_behalf(shared: Daemon) -> None:
     shared.write("schedules/tick.yaml", "every: 5s\nstart: {session: t, input: {content: hello, route: hello}}\n")
-    until(lambda: shared.client.definitions("schedules").list()["items"], what="the file is in force")
+    until(lambda: shared.http("GET", "/v1/schedules/tick").status_code == 200, what="the file is in force")
     [fire, *_] = until(lambda: fires(shared, "tick", "settled"), what="it fired")
     run = shared.client.runs.get(fire["run_id"]).data
     assert (run["kind"], run["request"]["actor"], run["status"]) == ("scheduled_input", "schedule:tick", "completed")
@@ -152,38 +156,6 @@ def test_the_longest_interval_has_a_next_time_in_every_zone(shared: Daemon) -> N
     times = shared.client.schedules.next("rare", count=100)["items"]
     assert 70 < len(times) < 80 and times[-1]["planned"] < "9999"
     shared.http("DELETE", "/v1/schedules/rare")
-
-
-@pytest.mark.demand(25)
-def test_an_occurrence_behind_a_waiting_run_is_skipped_and_reported(shared: Daemon) -> None:
-    put(shared, "stuck", every="5s", start={"session": "w", "input": {"content": "x", "route": "asks"}})
-
-    def blocked() -> list[dict[str, Any]]:
-        return [one for one in shared.client.problems()["items"] if one["code"] == "schedule_blocked"]
-
-    [problem] = until(blocked, what="three skips behind one run are a problem")
-    assert problem["path"] == "schedules/stuck.yaml"
-    [waiting] = shared.client.approvals.list(session="w", status="pending")["items"]
-    assert waiting["approval_id"] in problem["message"]
-    skipped = fires(shared, "stuck", "skipped")
-    assert len(skipped) >= 3
-    assert all(f"waits for {waiting['approval_id']}" in one["reason"] for one in skipped)
-    shared.client.approvals.deny(waiting["approval_id"])
-    until(lambda: not blocked(), what="the problem is gone with the answer")
-    shared.client.definitions("schedules").delete("stuck")
-
-
-def test_failures_in_a_row_pause_it(shared: Daemon) -> None:
-    put(shared, "broken", every="5s", pause_after_failures=2,
-        start={"new_session": {"route": "fails"}, "input": {"content": "x"}})  # fmt: skip
-    until(lambda: shared.client.definitions("schedules").get("broken")["state"] == "paused", what="paused")
-    found = shared.client.definitions("schedules").get("broken")
-    assert found["counts"]["failed"] == 2 and "2 failures in a row" in found["pause_reason"]
-    sessions = {one["session_id"] for one in fires(shared, "broken", "failed")}
-    assert len(sessions) == 2 and all(one.startswith("broken-2") for one in sessions), "a session for each"
-    assert "schedule_paused" in {one["code"] for one in shared.client.problems()["items"]}
-    shared.client.schedules.resume("broken")
-    shared.client.definitions("schedules").delete("broken")
 
 
 def test_an_agent_schedules_its_own_session_only(shared: Daemon) -> None:
@@ -360,3 +332,31 @@ def test_a_bad_edit_changes_nothing_and_a_good_one_begins_now(tmp_path: Path) ->
         assert changed["next"] > first["next"] and len(fires(daemon, "tick")) == 1, "a save never fires the past"
         clock.write_text(str(3700 + 7200))
         until(lambda: len(fires(daemon, "tick", "settled")) == 2, what="an edit between two fires")
+
+
+@pytest.mark.demand(25)
+def test_an_occurrence_behind_a_waiting_run_is_skipped_and_reported(shared: Daemon) -> None:
+    def blocked() -> list[dict[str, Any]]:
+        return [one for one in shared.client.problems()["items"] if one["code"] == "schedule_blocked"]
+
+    [problem] = until(blocked, what="three skips behind one run are a problem")
+    assert problem["path"] == "schedules/stuck.yaml"
+    [waiting] = shared.client.approvals.list(session="w", status="pending")["items"]
+    assert waiting["approval_id"] in problem["message"]
+    skipped = fires(shared, "stuck", "skipped")
+    assert len(skipped) >= 3
+    assert all(f"waits for {waiting['approval_id']}" in one["reason"] for one in skipped)
+    shared.client.approvals.deny(waiting["approval_id"])
+    until(lambda: not blocked(), what="the problem is gone with the answer")
+    shared.client.definitions("schedules").delete("stuck")
+
+
+def test_failures_in_a_row_pause_it(shared: Daemon) -> None:
+    until(lambda: shared.client.definitions("schedules").get("broken")["state"] == "paused", what="paused")
+    found = shared.client.definitions("schedules").get("broken")
+    assert found["counts"]["failed"] == 2 and "2 failures in a row" in found["pause_reason"]
+    sessions = {one["session_id"] for one in fires(shared, "broken", "failed")}
+    assert len(sessions) == 2 and all(one.startswith("broken-2") for one in sessions), "a session for each"
+    assert "schedule_paused" in {one["code"] for one in shared.client.problems()["items"]}
+    shared.client.schedules.resume("broken")
+    shared.client.definitions("schedules").delete("broken")

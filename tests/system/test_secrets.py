@@ -134,7 +134,7 @@ def test_what_is_in_flight_ends_when_its_slot_is_revoked(fresh: Fresh) -> None:
 
 @pytest.mark.parametrize("ref", ["openai.prod", "env:MY_KEY"])
 def test_an_account_that_is_revoked_lends_nothing_before_it_is_restored(fresh: Fresh, ref: str) -> None:
-    daemon = fresh(env={"MY_KEY": VALUE})
+    daemon = fresh(settings={"MY_KEY": VALUE})
     daemon.client.secrets.put("openai.prod", VALUE)
     with standin("--delay", "30") as url:
         route(daemon, url, ref)

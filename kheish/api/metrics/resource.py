@@ -46,6 +46,7 @@ class _Now(Collector):
         self._answered = services.answered
         self._feed = services.feed
         self._rejected = services.ingress.rejections
+        self._workers = services.workers
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics. Blocks on the index."""
@@ -72,8 +73,22 @@ class _Now(Collector):
         for connector_id, count in sorted(self._rejected.items()):
             rejected.add_metric([connector_id], count)
         yield rejected
+        yield from self._of_workers()
         used = resource.getrusage(resource.RUSAGE_SELF)
         yield CounterMetricFamily("kheish_cpu_seconds", "CPU time.", used.ru_utime + used.ru_stime)
+
+    def _of_workers(self) -> Iterator[Metric]:
+        health = self._workers.health() if self._workers is not None else {}
+        labels = ("worker",)
+        connected = GaugeMetricFamily("kheish_worker_connected", "Whether a worker is connected.", labels=labels)
+        calls = GaugeMetricFamily("kheish_worker_calls", "Calls that are open on a worker.", labels=labels)
+        lost = CounterMetricFamily("kheish_worker_reconnects", "Lost connections of a worker.", labels=labels)
+        for worker, one in sorted(health.items()):
+            assert self._workers is not None
+            connected.add_metric([worker], float(one.status == "connected"))
+            calls.add_metric([worker], self._workers.open_calls(worker))
+            lost.add_metric([worker], one.reconnects)
+        yield from (connected, calls, lost)
 
 
 OPERATIONS = bind(Metrics, get("/metrics", Metrics.metrics, "Get counters for Prometheus.", None, media="text/plain"))

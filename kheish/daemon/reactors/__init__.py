@@ -28,6 +28,7 @@ from kheish.daemon.reactors.runs import Runs
 from kheish.daemon.reactors.schedules import Schedules
 from kheish.daemon.reactors.tasks import Tasks
 from kheish.daemon.reactors.traces import Traces
+from kheish.daemon.reactors.workers import Workers
 
 if TYPE_CHECKING:
     from kheish.api.metrics.measures import Measures
@@ -73,6 +74,7 @@ def make(
         *([Debug(agent.debug)] if agent.debug is not None else []),
         Schedules(state, started.schedules, problems),
         Deliveries(agent, problems),
+        *([Workers(state, agent.workers, problems)] if agent.workers is not None else []),
         Ingress(started.ingress, problems),
         *([Hooks(agent, problems)] if agent.hooks is not None else []),
         *([Mcp(state, agent.mcp)] if agent.mcp is not None else []),

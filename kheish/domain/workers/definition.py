@@ -38,7 +38,7 @@ class WorkerFile(_Part):
     resources: Annotated[dict[Annotated[str, Field(min_length=1, max_length=100)], _Amount], Field(max_length=50)] = (
         Field(default_factory=dict)
     )
-    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what each workspace needs, such as
+    """ssh: `jobs`, the commands that it runs at the same time (4 without it). ray: what it reserves, such as
     `CPU: 4`."""
     labels: Annotated[tuple[Label, ...], Field(max_length=20)] = ()
     """Words by which sessions may choose it, such as `gpu`."""
@@ -103,7 +103,11 @@ class WorkerChoice(_Part):
 
 
 def _read(value: Any) -> Any:
-    return {"id": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"id": value}
+    if isinstance(value, dict) and isinstance(value.get("labels"), list):  # of JSON, which has no tuples
+        return {**value, "labels": tuple(value["labels"])}
+    return value
 
 
 #: `big`, `{id: big}` or `{labels: [gpu]}`, as sessions, personas, phases and spawns name a worker

@@ -62,6 +62,7 @@ _TASK: Mapping[str, str] = {"{id}": "project", "{task_id}": "task"}
 ROWS: Mapping[str, Row] = {
     "get_asset_content": Row(method="text"),
     "collect_assets": Row(method="gc"),
+    "examine_worker": Row(namespace="workers", method="doctor"),
     "rotate_source_token": Row(namespace="sources", method="rotate_token"),
     "revoke_source_token": Row(namespace="sources", method="revoke_token"),
     "create_observations": Row(positional=("items",), renamed={"{id}": "source"}),

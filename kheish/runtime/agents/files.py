@@ -62,8 +62,6 @@ async def find(state: State, workspace: str, name: str) -> tuple[Persona, dict[s
         persona, digest, raw = definition.value, definition.digest, definition.raw
     else:
         ids.check_slug(name, "agent")
-        if not workspace:
-            raise NotFound(f"There is no persona {name!r}, and no workspace here with agent files.")
         door = workspaces.door_of(state, workspace)
         try:
             raw = await pool.run(door, _read, door, f"{FOLDER}/{name}.md")

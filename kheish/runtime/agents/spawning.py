@@ -39,12 +39,10 @@ async def prepared(state: State, parent_session: str, request: Request) -> Spawn
     Raises NotFound, Invalid, AgentExists.
     """
     parent, wanted = of_session(state, parent_session), request.spawn
-    folder = workspaces.here(state.get(Session, parent_session).settings) or ""
+    folder = state.get(Session, parent_session).settings["workspace"] or ""
     if wanted.agent is not None:
         file, snapshot = await files.find(state, folder, wanted.agent)
         wanted = changed(wanted, file=file, snapshot=snapshot)
-    if request.cwd is not None and not folder:
-        raise Invalid("A child on a worker has its parent's folder; leave cwd out.", errors=[Fault("/cwd", "not here")])
     if request.cwd is not None:
         real = await pool.run(workspaces.door_of(state, folder), os.path.realpath, Path(folder) / request.cwd)
         if not await pool.run(workspaces.door_of(state, folder), os.path.isdir, real):

@@ -192,6 +192,10 @@ class Driver(Protocol):
         """Call the model; `on_delta` gets text as it arrives. Raises ModelError."""
         ...
 
+    async def prepare(self) -> None:
+        """Import what calls need; the first call does it otherwise."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections."""
         ...

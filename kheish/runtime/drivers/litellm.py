@@ -28,9 +28,7 @@ class LiteLLMDriver:
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Call the model. `settings`: api_base, auth_ref; timeout, inactivity_timeout in seconds. Raises ModelError."""
-        if self._litellm is None:
-            await outgoing.load()
-            self._litellm = await asyncio.to_thread(_load)
+        await self.prepare()
         total = request.settings.get("timeout")
         assembly = Assembly(request)
         try:
@@ -44,6 +42,12 @@ class LiteLLMDriver:
                 raise error.worded(f"{error.message.rstrip()} {hints.credential(request)}") from error
             raise
         return replace(reply, cost_usd=_cost(self._litellm, request, reply))
+
+    async def prepare(self) -> None:
+        """Import litellm, which takes seconds."""
+        if self._litellm is None:
+            await outgoing.load()
+            self._litellm = await asyncio.to_thread(_load)
 
     async def aclose(self) -> None:
         """Close litellm's connections."""

@@ -125,6 +125,10 @@ class OpenAIDriver:
         for key in idle[: len(self._clients) - self._bound]:
             await self._clients.pop(key).close()
 
+    async def prepare(self) -> None:
+        """Import the SDK."""
+        await _ensure_sdk()
+
     async def aclose(self) -> None:
         """Close all connections."""
         while self._clients:

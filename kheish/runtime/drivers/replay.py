@@ -39,6 +39,9 @@ class ReplayDriver:
             model=answer.get("model"),
         )
 
+    async def prepare(self) -> None:
+        """Do nothing: there is nothing to import."""
+
     async def aclose(self) -> None:
         """Do nothing: there are no connections."""
 

@@ -51,6 +51,9 @@ class ScriptedDriver:
             model=request.model or "scripted",
         )
 
+    async def prepare(self) -> None:
+        """Do nothing: there is nothing to import."""
+
     async def aclose(self) -> None:
         """Do nothing: there are no connections."""
 

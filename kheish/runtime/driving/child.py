@@ -81,6 +81,7 @@ class _Process:
     def __init__(self, parent: Parent) -> None:
         self._parent = parent
         self._calls: dict[int, asyncio.Task[None]] = {}
+        self._preparing: asyncio.Task[None] | None = None
 
     def notify(self, notice: str, **payload: Any) -> None:
         """Send a notice to the daemon."""
@@ -91,11 +92,21 @@ class _Process:
         match frame["op"]:
             case "complete":
                 self._calls[frame["call"]] = asyncio.get_running_loop().create_task(self._complete(frame))
+            case "prepare":
+                self._preparing = asyncio.get_running_loop().create_task(self._prepare(frame))
             case "cancel":
                 if frame["call"] in self._calls:
                     self._calls[frame["call"]].cancel()
             case "ping":
                 self._send({"id": frame["id"], "ok": None})
+
+    async def _prepare(self, frame: dict[str, Any]) -> None:
+        try:
+            driver = await registry.get(frame["driver"])
+            await driver.prepare()
+            self._send({"id": frame["id"], "ok": None})
+        except Exception as error:  # noqa: BLE001 - the rim of the process: the first call reports it, too
+            self._send({"id": frame["id"], "error": {"name": type(error).__name__, "detail": str(error)}})
 
     async def _complete(self, frame: dict[str, Any]) -> None:
         number, call = frame["id"], frame["call"]

@@ -39,20 +39,27 @@ class Pool:
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Run one model call in the process with the fewest calls. Raises ModelError."""
         registry.note_used(driver)
-        process = self._choose()
+        process = self._choose(driver)
         try:
             return await process.complete(driver, request, on_delta)
         finally:
             if process not in self._processes:
                 self._close_idle(process)
 
-    def _choose(self) -> DriverProcess:
-        best = min(self._processes, key=lambda process: (process.is_resting, process.load), default=None)
-        if best is not None and (len(self._processes) >= self._size() or (best.load == 0 and not best.is_resting)):
+    def _choose(self, driver: str) -> DriverProcess:
+        """Return the process for a call. While there are fewer than allowed and none is idle, another is started; the
+        call waits for it only if no other runs."""
+        best = min(
+            self._processes, key=lambda process: (not process.is_ready, process.is_resting, process.load), default=None
+        )
+        if best is not None and (len(self._processes) >= self._size() or (best.load == 0 and best.is_ready)):
             return best
         process = DriverProcess(self._child_environment)
         self._processes.append(process)
-        return process
+        if best is None or not best.is_ready:
+            return process
+        process.prepare(driver)
+        return best
 
     def _trim(self) -> None:
         """Remove the processes over the number; one with calls ends after the last of them."""

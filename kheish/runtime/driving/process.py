@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kheish.errors import KheishError
 from kheish.runtime.debug import wire
 from kheish.runtime.drivers.base import ModelError, Reply, Request
 from kheish.runtime.driving import documents
@@ -52,6 +53,7 @@ class DriverProcess:
         self._began = self._due = 0.0
         self._ends = 0
         self._pinging: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
 
     @property
     def load(self) -> int:
@@ -62,6 +64,19 @@ class DriverProcess:
     def pid(self) -> int | None:
         """The process id; None while there is no process."""
         return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether a call need not wait for its start."""
+        return self.pid is not None and (self._preparing is None or self._preparing.done())
+
+    def prepare(self, driver: str) -> None:
+        """Start it for calls of a driver, without one."""
+        self._preparing = asyncio.create_task(self._prepare(driver))
+
+    async def _prepare(self, driver: str) -> None:
+        with contextlib.suppress(ModelError, KheishError):  # the first call meets the same, and reports it
+            await (await self._started()).request("prepare", driver=driver)
 
     @property
     def is_resting(self) -> bool:
@@ -106,7 +121,7 @@ class DriverProcess:
                 return self._child
             loop = asyncio.get_running_loop()
             await asyncio.sleep(max(0.0, self._due - loop.time()))
-            await self.close()
+            await self._end()
             child = Child([sys.executable, "-m", _MODULE], on_notice=self._noticed, env=self._environment())
             try:
                 await child.start()
@@ -165,6 +180,12 @@ class DriverProcess:
 
     async def close(self) -> None:
         """End the process."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            self._preparing = None
+        await self._end()
+
+    async def _end(self) -> None:
         if self._pinging is not None:
             self._pinging.cancel()
             self._pinging = None

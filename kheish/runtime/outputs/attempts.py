@@ -214,7 +214,7 @@ class Attempts:
         if isinstance(origin, str):
             workspace, scope, subjects, rules = origin, (), ["daemon"], ()
         else:
-            workspace, scope = workspaces.here(origin.settings) or "", scopes.credential(origin.settings)
+            workspace, scope = origin.settings["workspace"] or "", scopes.credential(origin.settings)
             subjects, rules = [f"session:{origin.session_id}", "daemon"], origin.settings["permission_rules"]
 
         def lend(slot: str) -> AbstractAsyncContextManager[Lease]:

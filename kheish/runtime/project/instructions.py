@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kheish.beneath import Door, files, pool
 from kheish.beneath.door import opened
@@ -15,13 +14,9 @@ from kheish.domain.permissions.rules import SandboxFacts, ToolCall
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.errors import NotBeneath, WorkspaceSlow
-from kheish.runtime import locating
 from kheish.runtime.project import folders
 from kheish.runtime.project.folders import Folders
 from kheish.state.state import State
-
-if TYPE_CHECKING:
-    from kheish.runtime.executor import Executor
 
 BYTES = 32 * 1024  # of all files together
 _SECONDS = 5.0
@@ -37,7 +32,7 @@ class Instructions:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class _Part:
     """A file: the name in its folder, its path from the workspace, and where it was found if it is a link."""
 
     name: str
@@ -46,29 +41,22 @@ class Part:
     raw: bytes
 
 
-async def read(state: State, run: Run, executor: Executor | None = None) -> Instructions | None:
+async def read(state: State, run: Run) -> Instructions | None:
     """Return the instructions for a run; None if there are none that may be read, or their folder does not respond.
 
     A rule that denies reading a file applies here too; if the file is a link, so does a rule that asks.
     """
-    door, session = workspaces.door_of(state, run.settings.workspace), state.get(Session, run.session_id)
+    door = workspaces.door_of(state, run.settings.workspace)
     try:
-        if executor is None:
-            parts: Sequence[Part] = await collect(door) if session.worker is None else ()
-        else:
-            parts = await executor.instructions(locating.where(state, run))
+        parts = await pool.within(_SECONDS, door, _read, door)
     except (NotBeneath, WorkspaceSlow):
         return None
+    session = state.get(Session, run.session_id)
     scopes = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
     return _joined([part for part in parts if _may_be_read(part, scopes, door)])
 
 
-async def collect(door: Door) -> list[Part]:
-    """Return the file of each folder, the nearest last. Raises NotBeneath, WorkspaceSlow."""
-    return await pool.within(_SECONDS, door, _read, door)
-
-
-def _read(door: Door) -> list[Part]:
+def _read(door: Door) -> list[_Part]:
     """Return the file of each folder, the nearest last. The workspace's own errors are its caller's."""
     around = folders.find(door)
     parts = []
@@ -82,7 +70,7 @@ def _read(door: Door) -> list[Part]:
                         if ".git" in real.split("/"):  # git's own files have URLs with passwords
                             continue
                         parts.append(
-                            Part(name, around.shown(path), _real(around, folder, path, real), file.read(BYTES + 1))
+                            _Part(name, around.shown(path), _real(around, folder, path, real), file.read(BYTES + 1))
                         )
                         break
                 except (NotBeneath, OSError):
@@ -97,7 +85,7 @@ def _real(around: Folders, folder: str, path: str, real: str) -> str:
     return real if base == "." else real.removeprefix(f"{base}/")
 
 
-def _may_be_read(part: Part, scopes: permission_rules.Scopes, door: Door) -> bool:
+def _may_be_read(part: _Part, scopes: permission_rules.Scopes, door: Door) -> bool:
     verdict = permissions.decide(
         ToolCall(tool="read_file", effect="read", arguments={"path": part.name}, resolved=(part.real,)),
         mode="default",
@@ -109,7 +97,7 @@ def _may_be_read(part: Part, scopes: permission_rules.Scopes, door: Door) -> boo
     return verdict.decision not in closed
 
 
-def _joined(parts: Sequence[Part]) -> Instructions | None:
+def _joined(parts: Sequence[_Part]) -> Instructions | None:
     """Return the texts, the nearest last. If they are too long together, those farther away are cut."""
     kept = list(_within_limit(parts))[::-1]
     if not kept:
@@ -120,7 +108,7 @@ def _joined(parts: Sequence[Part]) -> Instructions | None:
     return Instructions(text, tuple(part.shown for part, _ in kept))
 
 
-def _within_limit(parts: Sequence[Part]) -> Iterator[tuple[Part, str]]:
+def _within_limit(parts: Sequence[_Part]) -> Iterator[tuple[_Part, str]]:
     """Yield the files that have room with their texts, the nearest first."""
     room = BYTES
     for part in reversed(parts):

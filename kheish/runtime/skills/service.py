@@ -12,7 +12,6 @@ from kheish.beneath import files, pool
 from kheish.domain import messages
 from kheish.domain.events import SkillUse
 from kheish.domain.runs import Run
-from kheish.domain.sessions.session import Session
 from kheish.domain.skills import reading, text as texts
 from kheish.domain.skills.skill import BODY_BYTES, FILE, Skill
 from kheish.errors import NotBeneath, NotFound
@@ -70,8 +69,7 @@ class Skills:
 
     async def offer(self, run: Run, started: Sequence[str] = ()) -> Offer:
         """Return the skills that a run sees now; its session is loaded."""
-        worker = self.state.get(Session, run.session_id).worker
-        listing = await self.list_for(run.settings.workspace if worker is None else None)
+        listing = await self.list_for(run.settings.workspace)
         conversation = self.state.table(messages.Conversation, run.session_id).get(run.session_id)
         touched = self._touched.setdefault(run.run_id, Touched())
         self._touched.move_to_end(run.run_id)

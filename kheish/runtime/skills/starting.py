@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kheish.domain import runs, scopes, turns, workspaces
+from kheish.domain import runs, scopes, turns
 from kheish.domain.events import SkillLoaded, Spilled
 from kheish.domain.events.skills import Requester
 from kheish.domain.runs import Run
@@ -130,7 +130,7 @@ async def check(skills: Skills, session: Session, names: Sequence[str]) -> None:
     """Raise Invalid, with a fault for each, if a user cannot start one of these skills in a session."""
     if not names:
         return
-    listing = await skills.list_for(workspaces.here(session.settings))
+    listing = await skills.list_for(session.settings["workspace"])
     restrictions = scopes.capability(session.settings, session.settings["persona"], in_flow=False)
     faults = []
     for number, name in enumerate(names):

@@ -43,6 +43,8 @@ class Health:
     reconnects: int = 0
     round_trip: float | None = None
     hello: Hello | None = None
+    heard: float = 0.0  # the last sign of life
+    skew: float | None = None  # seconds that its clock is ahead, at the handshake
 
 
 @dataclass(slots=True)
@@ -135,6 +137,11 @@ class Connection:
             await self._ready.wait()
         return self._link
 
+    @property
+    def open_calls(self) -> int:
+        """The number of calls without an answer."""
+        return len(self._link.pending) if self._link is not None else 0
+
     async def close(self) -> None:
         """Close the connection. The worker's jobs continue."""
         self._note(status="closed")
@@ -203,7 +210,9 @@ class Connection:
     async def _serve(self, link: _Link) -> None:
         """Read frames until the stream ends; then every open call is lost."""
         self._link = link
-        self._note(status="connected", hello=link.hello, reason="", attempts=0)
+        self._note(
+            status="connected", hello=link.hello, reason="", attempts=0, heard=time.time(), skew=_skew(link.hello)
+        )
         self._ready.set()
         pinging = asyncio.create_task(self._ping(link))
         try:
@@ -234,7 +243,7 @@ class Connection:
                 else:
                     pending.answer.set_exception(answers.raised(*frame.error))
             case Ping(answer=True) if link.pinged:
-                self.health = replace(self.health, round_trip=time.monotonic() - link.pinged)
+                self.health = replace(self.health, round_trip=time.monotonic() - link.pinged, heard=time.time())
             case Data() | End() | Ping():
                 pass  # of a call that was given up
             case _:
@@ -277,6 +286,11 @@ class Connection:
         if self.health.status != before:
             for watcher in tuple(self._watchers):
                 watcher(self.health)
+
+
+def _skew(hello: Hello) -> float | None:
+    theirs = hello.capabilities.get("time")
+    return theirs - time.time() if isinstance(theirs, int | float) else None
 
 
 def _explained(error: Exception, stream: Stream) -> WorkerUnreachable | WorkerProtocolError:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,15 +203,6 @@ class Depot:
             found[blob] = raw[end + 1 : end + 1 + int(size)]
             at = end + int(size) + 2
         return found
-
-    def diff(self, base: str, commit: str) -> str:
-        """Return the differences of two commits as text."""
-        words = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", _checked(base), _checked(commit))
-        return self._git(*words).decode(errors="replace")
-
-    def remove(self) -> None:
-        """Remove the depot."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def _git(
         self,

@@ -8,8 +8,7 @@ job is started and followed from here, as one on this machine is.
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,6 @@ from kheish.runtime.binding import Facts
 from kheish.runtime.drivers.base import Reply, Request
 from kheish.runtime.executor import Executor
 from kheish.runtime.locating import APART, Where
-from kheish.runtime.project.instructions import BYTES, Part
 from kheish.runtime.tools import shell
 from kheish.runtime.tools.base import Context, Replay, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
@@ -32,7 +30,6 @@ from kheish.runtime.workers.pool import Workers
 
 #: tools that run on the worker as a whole; the shell's are planned there, and their jobs followed
 FILES = frozenset({"read_file", "list_files", "glob_search", "grep_search", "write_file", "edit_file", "apply_patch"})
-_MOST_PARTS = 64  # folders with instructions, from the top of a repository down
 _MARGIN = 30.0  # seconds for the way, beyond a tool's own limit
 _GONE = "The connection to the worker was lost during the call: it may or may not have been done."
 
@@ -140,36 +137,13 @@ class Placed:
         except (KeyError, TypeError, ValueError) as error:
             raise WorkerProtocolError("The worker's answer about files is not understood.") from error
 
-    async def missing(self, where: Where, path: str) -> str:
-        """Look for a file where the workspace is."""
-        if where.worker is None:
-            return await self._local.missing(where, path)
-        link = self._workers.link(where.worker)
-        async with waiting.noted(where.state, where.session_id, where.run_id, link):
-            return str((await link.ask("missing", {"workspace": str(where.workspace), "path": path})).get("why", ""))
-
-    async def instructions(self, where: Where) -> Sequence[Part]:
-        """Read the project's instructions where the workspace is."""
-        if where.worker is None:
-            return await self._local.instructions(where)
-        link = self._workers.link(where.worker)
-        async with waiting.noted(where.state, where.session_id, where.run_id, link):
-            answer = await link.ask("instructions", {"workspace": str(where.workspace)})
-        try:
-            return [
-                Part(str(one["name"]), str(one["shown"]), str(one["real"]), b64decode(one["raw"])[: BYTES + 1])
-                for one in answer["parts"][:_MOST_PARTS]
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise WorkerProtocolError("The worker's answer about instructions is not understood.") from error
-
     def sandbox(self, worker: str | None) -> SandboxFacts | None:
         """Return how the worker confines commands. One that was never reached confines none."""
         if worker is None:
             return None
         hello = self._workers.link(worker).health.hello
         available = hello is not None and hello.capabilities.get("sandbox") is True
-        return SandboxFacts(mode=self._settings().mode, available=available)
+        return SandboxFacts(mode=self._workers.mode(worker), available=available)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -212,7 +186,7 @@ class Placed:
                 "as_read": context.as_read,
             },
             "settings": {
-                "mode": settings.mode,
+                "mode": self._workers.mode(link.worker),
                 "identity": list(settings.identity),
                 "limits": {
                     "processes": settings.limits.processes,

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from kheish.errors import NotFound
 from kheish.runtime.workers.carrier import Carrier
@@ -14,13 +15,16 @@ from kheish.runtime.workers.jobs import FarJobs
 
 #: how to find the carrier of a worker; it raises NotFound for one that is not defined
 Find = Callable[[str], Carrier]
+#: whether commands there are confined, or do not run
+Mode = Literal["required", "off"]
 
 
 class Workers:
     """The connections by worker id. `home` names the state root on all of them (see `home_of`)."""
 
-    def __init__(self, find: Find, home: str) -> None:
+    def __init__(self, find: Find, home: str, mode: Callable[[str], Mode] = lambda worker: "required") -> None:
         self._find = find
+        self.mode = mode
         self._home = home
         self.on_connected: Callable[[str], None] = lambda worker: None
         self._links: dict[str, Connection] = {}
@@ -40,6 +44,11 @@ class Workers:
     def health(self) -> Mapping[str, Health]:
         """Return the state of each connection that was used."""
         return {worker: link.health for worker, link in self._links.items()}
+
+    def open_calls(self, worker: str) -> int:
+        """Return the number of calls that are open on a worker."""
+        link = self._links.get(worker)
+        return link.open_calls if link is not None else 0
 
     async def renew(self, worker: str) -> None:
         """Forget the connection, since the worker's definition has changed; its jobs continue."""

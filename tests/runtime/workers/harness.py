@@ -84,7 +84,7 @@ class Machine:
 
 def place(live: Live, machine: Carrier) -> Live:
     """Let the session's worker `big` be this machine, or what a carrier leads to."""
-    workers = Workers(lambda worker: machine, "home-1")
+    workers = Workers(lambda worker: machine, "home-1", lambda worker: "off")
     workers._links["big"] = Connection("big", machine, "home-1", pauses=PAUSES)
     live.agent.workers = workers
     live.agent.executor = Placed(Local(), workers, lambda: SANDBOX)

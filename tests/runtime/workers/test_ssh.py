@@ -40,9 +40,12 @@ async def it(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OPENAI_API_KEY", "sekret-of-the-daemon")
     async with living(tmp_path, worker="far") as live:
         carrier = Ssh("far", config=server.config)
-        workers = Workers(lambda worker: carrier, "home-ssh")
+        workers = Workers(lambda worker: carrier, "home-ssh", lambda worker: "off")
         workers._links["far"] = Connection("far", carrier, "home-ssh", pauses=PAUSES)
-        live.agent.workers, live.agent.executor = workers, Placed(Local(), workers, lambda: SANDBOX)
+        live.agent.workers, live.agent.executor = (
+            workers,
+            Placed(Local(), workers, lambda: SANDBOX),
+        )
         live.agent.jobs = Routed(live.agent.here, workers.jobs)
         live.allow("bash", "write_file")
         yield live

@@ -24,7 +24,7 @@ EDITING = float(os.environ.get("GIT_TABLE_EDITING", "1.5"))
 #: seconds after which a person tries a command again that git refused
 AGAIN = 0.7
 #: seconds within which all is well again when nothing happens any more: a hold's end, a commit, the index
-QUIET = 10.0
+QUIET = 40.0
 #: what a person says to git when a command got stuck half way
 ABORTS = {
     "CHERRY_PICK_HEAD": "cherry-pick --abort",

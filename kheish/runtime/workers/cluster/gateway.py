@@ -25,7 +25,7 @@ from kheish.runtime.workers.cluster.actor import WorkerActor
 NAMESPACE = "kheish"
 _CHUNK = 1024 * 1024
 #: seconds until the actor must have been placed, within those of the handshake
-_PLACED = 25.0
+_PLACED = 15.0
 _CLOSING = 2.0
 #: names of resources that Ray takes as arguments of their own
 _OWN = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}

@@ -17,11 +17,10 @@ from kheish.domain import workspaces
 from kheish.domain.permissions.rules import ToolCall
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime import binding, locating
-from kheish.runtime.project import instructions
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
-from kheish.runtime.workers.far import workspaces as copies
+from kheish.runtime.workers.far import about, workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -141,17 +140,6 @@ async def _usable(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"usable": await pool.run(door, workspaces.is_usable, door)}
 
 
-async def _missing(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return why a file cannot be read; empty if it can."""
-    return {"why": await locating.missing(place.door(args), str(args["path"]))}
-
-
-async def _instructions(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the project's instructions."""
-    parts = await instructions.collect(place.door(args))
-    return {"parts": [{**asdict(one), "raw": b64encode(one.raw).decode()} for one in parts]}
-
-
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
@@ -198,12 +186,12 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]] = {
     "tool": _tool,
+    "about": lambda place, args: about.about(place.root),
+    "weigh": lambda place, args: about.weigh(args),
     "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,
-    "missing": _missing,
-    "instructions": _instructions,
     "start": _start,
     "state": _state,
     "output": _output,

@@ -1,0 +1,94 @@
+"""A tool call on a resident ssh worker over one here: loopback sshd, so that only our own part is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from bench import processes
+from bench.report import Report, Row, median, quantile
+from kheish.jobs.runner import Jobs
+from kheish.runtime.executor import Executor, Local
+from kheish.runtime.tools import files, shell
+from kheish.runtime.tools.base import Context
+from kheish.runtime.tools.shell import SandboxSettings
+from kheish.runtime.workers.jobs import Routed
+from kheish.runtime.workers.placed import Placed
+from kheish.runtime.workers.pool import Workers
+from kheish.runtime.workers.ssh import Ssh
+from tests.support import sshd
+
+_ROUNDS = 100
+_SANDBOX = SandboxSettings(mode="off", available=False)
+_BASH = shell.make(lambda: _SANDBOX)
+
+
+def measure() -> Report:
+    """Calls here and there in turns, so that both meet the same machine."""
+    if sshd.SSHD is None:
+        report = Report("workers")
+        report.notes.append(sshd.MISSING)
+        return report
+    with processes.scratch() as folder, sshd.serving(folder / "sshd") as server:
+        return asyncio.run(_measure(folder, server))
+
+
+async def _measure(folder: Path, server: sshd.Server) -> Report:
+    workers = Workers(lambda _: Ssh("far", config=server.config), "home-bench", lambda _: "off")
+    executor = Placed(Local(), workers, lambda: _SANDBOX)
+    (folder / "workspace").mkdir()
+    (folder / "workspace" / "a.txt").write_text("line\n" * 100)
+    context = Context(
+        session_id="s", run_id="run_1", call_id="call_1", agent_id="agent_1", workspace=folder / "workspace", key="k",
+        state=cast(Any, SimpleNamespace(find=lambda *_: None)), jobs=Routed(Jobs(folder / "jobs"), workers.jobs),
+        output=lambda _: None,
+    )  # fmt: skip
+    began = time.monotonic()
+    await _read(executor, replace(context, worker="far"), 0)
+    connected = time.monotonic() - began
+    report = Report("workers")
+    for what, call in (("read_file, 100 lines", _read), ("bash, `true`", _bash)):
+        here, there = await _turns(executor, context, call)
+        for name, q in (("p50", 0.5), ("p99", 0.99)):
+            report.rows.append(
+                Row(
+                    what=f"{what} on an ssh worker, {name}",
+                    measured=quantile(there, q),
+                    unit="ms",
+                    floor=quantile(here, q),
+                    floor_is="the same call here",
+                )
+            )
+        report.details[what] = {"here": here, "there": there, "more": median(there) - median(here)}
+    report.notes.append(f"The first call, with login and the start of the worker: {connected:.1f} s.")
+    await workers.close()
+    return report
+
+
+async def _turns(
+    executor: Executor, context: Context, call: Callable[[Executor, Context, int], Awaitable[None]]
+) -> tuple[list[float], list[float]]:
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(_ROUNDS):
+        for kept, worker in zip(times, (None, "far"), strict=True):
+            began = time.perf_counter()
+            await call(executor, replace(context, worker=worker), number)
+            kept.append((time.perf_counter() - began) * 1000)
+    return times
+
+
+async def _read(executor: Executor, context: Context, number: int) -> None:
+    await executor.call(files.READ_FILE, files.ReadFile(path="a.txt"), context)
+
+
+async def _bash(executor: Executor, context: Context, number: int) -> None:
+    arguments = shell.Bash(command="true")
+    given = replace(context, key=f"{context.worker}-{number}")
+    given = replace(given, note=await executor.plan(_BASH, arguments, given))
+    await executor.call(_BASH, arguments, given)
+    await context.jobs.drop(str(given.note["job"]))

@@ -1,0 +1,1 @@
+"""Workers by HTTP."""

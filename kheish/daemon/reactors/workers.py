@@ -1,0 +1,53 @@
+"""Workers: their load for placement, a problem while one is not reachable, and a new connection when a file changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from kheish.authoring.problems import Problems
+from kheish.daemon.reactors.base import Reactor
+from kheish.daemon.spawning import spawn
+from kheish.domain import events
+from kheish.domain.definitions import KINDS
+from kheish.domain.workers import placement
+from kheish.runtime.workers.pool import Workers as Pool
+from kheish.state.encoding import Recorded
+from kheish.state.state import State
+
+LOST = "worker_unreachable"
+#: seconds without a connection before it is a problem for people
+_PATIENCE = 30.0
+_FOLDER = "workers/"
+_UNREACHED = ("connecting", "lost")
+
+
+class Workers(Reactor):
+    """The workers of a daemon as placement and people see them."""
+
+    def __init__(self, state: State, pool: Pool, problems: Problems) -> None:
+        self._state = state
+        self._pool = pool
+        self._problems = problems
+        self._reported: dict[str, str] = {}
+
+    def heard(self, batch: Sequence[Recorded]) -> None:
+        """Connect anew to workers whose file has changed."""
+        for item in batch:
+            event = item.entry.event
+            if isinstance(event, events.DefinitionChanged) and event.path.startswith(_FOLDER):
+                spawn(self._pool.renew(event.path.removeprefix(_FOLDER).removesuffix(KINDS["workers"].suffix)))
+
+    async def tick(self, now: str) -> None:
+        """Note the load of each worker, and report those that are not reachable."""
+        loads, lost = placement.loads_of(self._state), dict[str, str]()
+        for worker, health in self._pool.health().items():
+            is_reachable = {"connected": True, "lost": False}.get(health.status)
+            loads.note(worker, jobs=self._pool.open_calls(worker), is_reachable=is_reachable)
+            if health.status in _UNREACHED and health.reason and time.time() - health.since > _PATIENCE:
+                lost[worker] = f"The worker {worker} is not reachable: {health.reason} It is tried again and again."
+        if lost != self._reported:
+            self._problems.clear(LOST)
+            for worker, text in lost.items():
+                self._problems.add(LOST, KINDS["workers"].path(worker), text)
+            self._reported = lost
