@@ -19,13 +19,15 @@ from kheish.errors import (
     InsufficientStorage,
     KheishError,
     NotFound,
+    PreconditionFailed,
     Unavailable,
 )
 from kheish.state.state import State
-from kheish.store import parsing
+from kheish.store import exchange, parsing
 from kheish.store.edits import definitions as reading, problems as words
 from kheish.store.edits.definitions import Parsed
 from kheish.store.edits.watcher import Watcher
+from kheish.store.exchange import Differs
 from kheish.store.files import atomic_write, blob_id, fsync_folder, inside
 
 _JSON = "application/json"
@@ -75,7 +77,7 @@ class Editor:
             is_new = self._state.definitions.at(path) is None
             if current is None or current.raw != content:
                 self._watcher.expect(path, reading.digest(content))
-                await asyncio.to_thread(_write, self._state.root, path, content)
+                await self._written(path, content, current, if_match)
             self._adopting.adopt(outcome, changed, by=by)
         await self._state.durable()
         return is_new
@@ -104,6 +106,8 @@ class Editor:
             beside = await asyncio.to_thread(skill_files.on_disk, self._state.root, id) if kind == "skills" else []
             for one in sorted({*removed, *beside}, reverse=True):
                 self._watcher.expect(one, None)
+                if one == path and current is not None:
+                    await self._written(path, None, current, if_match)
                 await asyncio.to_thread(_remove, self._state.root, one)
             self._adopting.adopt(outcome, changed, by=by)
             await self._adopting.commit_beside(beside)
@@ -121,6 +125,18 @@ class Editor:
             outcome = await self._adopting.check({path: Source(path, content)}, {path: parsed})
         now = ids.now()
         return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]
+
+    async def _written(self, path: str, content: bytes | None, seen: Source | None, if_match: str | None) -> None:
+        """Replace a file, or remove it (`content` None). A caller with a precondition replaces what it has seen, or
+        nothing: a user may have saved the file since. Raises PreconditionFailed."""
+        root = self._state.root
+        if if_match is None or (seen is not None and seen.fault is not None):
+            return await asyncio.to_thread(_write, root, path, content)
+        try:
+            return await asyncio.to_thread(_swap, root, path, content, seen.raw if seen is not None else None)
+        except Differs as differs:
+            known: dict[str, Any] = {"etag": blob_id(differs.content)} if differs.content is not None else {}
+            raise PreconditionFailed(f"{path} was changed meanwhile: read it again.", **known) from None
 
     def _refuse_held(self) -> None:
         """Raise Unavailable while another git is at work in the work tree: nothing is written there then."""
@@ -170,10 +186,20 @@ def _is_default(value: Any, name: str, field: Any) -> bool:
     return bool(getattr(value, name) == field.get_default(call_default_factory=True))
 
 
-def _write(root: Path, path: str, content: bytes) -> None:
-    """Replace the file. Raises Invalid, InsufficientStorage, Unavailable."""
+def _write(root: Path, path: str, content: bytes | None) -> None:
+    """Replace the file, or remove it. Raises Invalid, InsufficientStorage, Unavailable."""
+    if content is None:
+        return _remove(root, path)
     try:
         atomic_write(inside(root, path), content, fsync=True)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _swap(root: Path, path: str, content: bytes | None, seen: bytes | None) -> None:
+    """Replace or remove the file if it is still as it was seen. Raises Differs, InsufficientStorage, Unavailable."""
+    try:
+        exchange.swap(root, path, content, seen=seen)
     except OSError as error:
         raise _refused(path, error) from error
 

@@ -53,8 +53,8 @@ def concerns(path: str) -> bool:
 
 
 class MemoryFiles:
-    """The adoption of memory files. `commit` adds changes to the next commit; `read(path, digest)` reports to the
-    watcher a content that it has perhaps not seen yet."""
+    """The adoption of memory files. `commit` adds changes to the next commit; `read(path, digest)` gives the watcher
+    a content that it has perhaps not seen yet."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +107,33 @@ async def test_validate_says_what_would_be_wrong_and_changes_nothing(tmp_path: P
         ]  # fmt: skip
         assert await edit.validate("routes", None, RAW, YAML) == []
         assert d.routes() == {"a"} and d.told == [] and d.wrong() == []
+
+
+async def test_a_save_between_the_precondition_and_the_write_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = ECHO + "# saved by a person\n"
+    async with desk(tmp_path, {"routes/a.yaml": ECHO}) as d:
+        edit, _ = editor(d)
+        check = d.adopting.check
+
+        async def saved_meanwhile(*given: Any) -> Any:
+            outcome = await check(*given)
+            d.write("routes/a.yaml", theirs)
+            return outcome
+
+        monkeypatch.setattr(d.adopting, "check", saved_meanwhile)
+        etag = blob_id(ECHO.encode())
+        for act in (
+            lambda: edit.put("routes", "a", RAW, YAML, if_match=etag, by="x"),
+            lambda: edit.delete("routes", "a", if_match=etag, by="x"),
+        ):
+            d.write("routes/a.yaml", ECHO)
+            with pytest.raises(PreconditionFailed) as refused:
+                await act()
+            assert refused.value.extra["etag"] == blob_id(theirs.encode())
+            assert (d.root / "routes/a.yaml").read_text() == theirs
+            assert d.state.definitions.get("routes", "a").raw == ECHO.encode()
+        d.write("routes/a.yaml", ECHO)
+        await edit.put("routes", "a", RAW, YAML, if_match=None, by="x")
+        assert (d.root / "routes/a.yaml").read_bytes() == RAW

@@ -198,6 +198,8 @@ class Servers:
         if known is not None and (known.digest, known.mark) == (definition.digest, mark):
             return
         found = await building.build(id, server, lists.tools, lists.left_out, self.calling(id), accepted)
+        if self._connections.get(key) is not connection:
+            return  # its file, its trust or its session changed meanwhile: the next connection reads the lists
         self._known[key] = Known(
             digest=definition.digest,
             mark=mark,
