@@ -77,6 +77,7 @@ class Connection:
         self._pauses = pauses
         self._link: _Link | None = None
         self._ready = asyncio.Event()
+        self._failed = asyncio.Event()  # of the present attempt
         self._keeping: asyncio.Task[None] | None = None
         self._number = 0
         self._later: set[asyncio.Future[Any]] = set()
@@ -137,6 +138,10 @@ class Connection:
             await self._ready.wait()
         return self._link
 
+    async def failed(self) -> None:
+        """Wait until an attempt to connect fails, or the connection is lost."""
+        await self._failed.wait()
+
     @property
     def open_calls(self) -> int:
         """The number of calls without an answer."""
@@ -173,6 +178,8 @@ class Connection:
                 reason = error.detail if isinstance(error, KheishError) else str(error) or type(error).__name__
                 log.info("worker %s: %s", self.worker, reason)
                 self._note(status="lost", reason=reason)
+                self._failed.set()
+                self._failed = asyncio.Event()
             if time.monotonic() - began > self._pauses[1]:
                 pause = self._pauses[0]  # it was connected for a while
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # nosec B311  # spreads attempts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from kheish import resources
 from kheish.domain.workers.definition import WorkerFile
-from kheish.errors import KheishError
+from kheish.errors import KheishError, WorkerUnreachable
 from kheish.runtime.workers.connection import Connection
 
 Verdict = Literal["ok", "warning", "error"]
@@ -31,8 +32,19 @@ class Check:
 
 
 async def connect(link: Connection) -> Mapping[str, Any]:
-    """Connect, and return what the worker reports about itself. Raises KheishError, TimeoutError."""
-    return await link.ask("about", {}, within=_SECONDS)
+    """Connect, and return what the worker reports about itself; a first failed attempt is the end. Raises KheishError,
+    TimeoutError."""
+    asked = asyncio.ensure_future(link.ask("about", {}))
+    failed = asyncio.ensure_future(link.failed())
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await asyncio.wait((asked, failed), return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise WorkerUnreachable(link.health.reason)
+        return asked.result()
+    finally:
+        asked.cancel()
+        failed.cancel()
 
 
 async def examine(link: Connection, file: WorkerFile) -> list[Check]:
