@@ -39,6 +39,7 @@ class Authentication:
     def __init__(self, services: Services, operations: Sequence[Operation]) -> None:
         self._services = services
         self._known = {(one.method, one.path): one.query for one in operations}
+        self._foreign = {one.path for one in operations if one.foreign}
         self._ties = {one.path: one.tie for one in operations if one.tie is not None}
         #: answered without a token: probes for machines without a token, a static page without data, and the page where
         #: a link becomes a login
@@ -89,7 +90,11 @@ class Authentication:
             self.check_role(req, _path_template(req, params))
         known = self._known.get((req.method, req.uri_template or ""))
         if req.query_string and known is not None:  # None: the method is not allowed, whatever the query
-            req.context.query = paging.parse(req.params, known)
+            given = req.params
+            if req.uri_template in self._foreign:
+                names = {param.name for param in known}
+                given = {name: value for name, value in given.items() if name in names}
+            req.context.query = paging.parse(given, known)
         if caller is not None and caller.limits:
             await filtering.check(self._services.state, caller, req, params, self._ties.get(req.uri_template or ""))
 

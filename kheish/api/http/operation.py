@@ -37,7 +37,8 @@ class Operation:
 
     `name` defaults to the handler's own name. `answer` is the model of a good answer, `page` marks a list of them,
     `media` and `or_media` are its media types; `takes` is the media type of the body. `open` needs no token, `early` is
-    answered while the daemon starts, `decides` is permitted after the branch was moved back. `tie` relates the endpoint
+    answered while the daemon starts, `decides` is permitted after the branch was moved back, `foreign` ignores unknown
+    parameters of the query, which another program writes. `tie` relates the endpoint
     to sessions, for tokens with a session filter; without it, the path must name a session, or such a token is refused.
     """
 
@@ -60,6 +61,7 @@ class Operation:
     open: bool = False
     early: bool = False
     decides: bool = False
+    foreign: bool = False
     tie: Tie | None = None
     make: Make | None = None
 

@@ -25,14 +25,8 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Kheish</title></head>
 <body><h1>{title}</h1><p>{text}</p></body></html>
 """
-#: what authorization servers send back; the last ones are not read
-RETURNED = tuple(
-    Param(name=name)
-    for name in (
-        "state", "code", "iss", "error", "error_description", "error_uri", "scope", "session_state", "authuser",
-        "prompt", "hd",
-    )
-)  # fmt: skip
+#: the answers of authorization servers that are read; they add more, which RFC 6749 (4.1.2) has clients ignore
+RETURNED = tuple(Param(name=name) for name in ("state", "code", "iss", "error", "error_description"))
 
 
 Url = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -195,6 +189,7 @@ OPERATIONS = bind(
         media="text/html",
         good=(200, 404),  # a browser shows both
         open=True,
+        foreign=True,
         problems=(400, 429),
     ),
     delete(
