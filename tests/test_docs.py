@@ -49,6 +49,12 @@ def sleep(call: Call) -> int:
     return 0
 
 
+def test_the_changelog_names_nothing_twice() -> None:
+    """A merge of two branches with the same entry keeps both."""
+    entries = re.findall(r"^- .*(?:\n  .*)*", (TOP / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert len(entries) > 100 and [one for one in entries if entries.count(one) > 1] == []
+
+
 class Reader:
     """Somebody who types what the page says, in one folder."""
 

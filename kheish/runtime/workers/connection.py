@@ -132,7 +132,8 @@ class Connection:
         """Wait for the connection, and return it. Raises WorkerUnreachable after `close`."""
         while self._link is None:
             if self.health.status == "closed":
-                raise WorkerUnreachable(f"The connection to the worker {self.worker!r} is closed.")
+                why = self.health.reason or f"The connection to the worker {self.worker!r} is closed."
+                raise WorkerUnreachable(why)
             if self._keeping is None:
                 self._keeping = asyncio.create_task(self._keep(), name=f"worker {self.worker}")
             await self._ready.wait()
@@ -147,9 +148,26 @@ class Connection:
         """The number of calls without an answer."""
         return len(self._link.pending) if self._link is not None else 0
 
-    async def close(self) -> None:
-        """Close the connection. The worker's jobs continue."""
-        self._note(status="closed")
+    async def reroute(self, carrier: Carrier) -> None:
+        """Connect by another carrier from now on. Calls that wait for the connection keep waiting; one that is open is
+        lost, as by a cut."""
+        if carrier == self.carrier or self._is_closed:
+            return
+        self.carrier = carrier
+        keeping = self._keeping
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            if self._keeping is keeping and not self._is_closed:
+                self._keeping = asyncio.create_task(self._keep(), name=f"worker {self.worker}")
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.health.status == "closed"
+
+    async def close(self, why: str = "") -> None:
+        """Close the connection, and give waiting calls the reason. The worker's jobs continue."""
+        self._note(status="closed", reason=why or self.health.reason)
         self._ready.set()
         for call in tuple(self._later):
             call.cancel()

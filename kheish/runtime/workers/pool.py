@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kheish.errors import NotFound
-from kheish.runtime.workers.carrier import Carrier
+from kheish.errors import NotFound, WorkerUnreachable
+from kheish.runtime.workers.carrier import Carrier, Stream
 from kheish.runtime.workers.connection import Connection, Health
 from kheish.runtime.workers.jobs import FarJobs
 
@@ -51,15 +52,37 @@ class Workers:
         return link.open_calls if link is not None else 0
 
     async def renew(self, worker: str) -> None:
-        """Forget the connection, since the worker's definition has changed; its jobs continue."""
-        link = self._links.pop(worker, None)
-        if link is not None:
-            await link.close()
+        """Use the worker's definition, which has changed: runs that wait for it, or work there, continue by its new
+        address. Without a definition, the connection ends; the worker's jobs continue."""
+        link = self._links.get(worker)
+        if link is None:
+            return
+        try:
+            carrier = self._find(worker)
+        except NotFound as error:
+            del self._links[worker]
+            await link.close(error.detail)
+        except WorkerUnreachable as error:
+            await link.reroute(_Disabled(error.detail))
+        else:
+            await link.reroute(carrier)
 
     async def close(self) -> None:
         """Close all connections."""
         links, self._links = list(self._links.values()), {}
         await asyncio.gather(*(link.close() for link in links))
+
+
+@dataclass(frozen=True, slots=True)
+class _Disabled:
+    """The carrier of a disabled worker: what waits for it waits until its file enables it."""
+
+    why: str
+    kind: str = "disabled"
+
+    async def open(self) -> Stream:
+        """Raise WorkerUnreachable."""
+        raise WorkerUnreachable(self.why)
 
 
 def none(worker: str) -> Carrier:
