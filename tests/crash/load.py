@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tests.crash import arrivals, boards, outbox, pursuits, rooms, stored, watched
+from tests.crash import arrivals, boards, outbox, pursuits, rooms, served, stored, watched
 from tests.support.daemon import Daemon, allow, ask, bash, call, until
 
 _TEXT = {"text": "done: {{last_result}}"}
@@ -274,7 +274,7 @@ class Load:
 
 
 #: the routes of sessions without messages and goals
-OTHERS = sorted(set(ROUTES) - {NOTIFIED, "pursues", rooms.ROUTE})
+OTHERS = sorted({*ROUTES, served.ROUTE} - {NOTIFIED, "pursues", rooms.ROUTE})
 WAITING = ("waiting_for_approval", "waiting_for_question")
 
 
