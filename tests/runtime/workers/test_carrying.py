@@ -85,7 +85,7 @@ async def test_a_cut_while_the_workspace_is_carried_loses_nothing(it: Live, mach
     it.script(call("bash", command="ls | wc -l; echo new > f7"), DONE)
     run = it.submit_run()
     it.settle()
-    await until(lambda: machine.opened)
+    await until(lambda: machine.streams)
     machine.cut()
     await until(lambda: it.state.get(Run, run.run_id).is_final)
     assert it.state.get(Run, run.run_id).status == "completed" and machine.opened > 1
