@@ -81,6 +81,7 @@ class Connection:
         self._hurry = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self._number = 0
+        self._failures = 0
         self._later: set[asyncio.Future[Any]] = set()
         self._watchers: set[Callable[[Health], None]] = set()
 
@@ -142,12 +143,12 @@ class Connection:
     async def tried(self, seconds: float) -> None:
         """Wait for the connection, which is attempted at once. Raises WorkerUnreachable if the attempt fails, or takes
         longer."""
-        before = self.health.attempts
+        before = self._failures
         self._hurry.set()
         connecting = asyncio.ensure_future(self.connected())
         try:
             async with asyncio.timeout(seconds):
-                while not connecting.done() and self.health.attempts <= before + 1:
+                while not connecting.done() and self._failures == before:
                     await asyncio.wait([connecting], timeout=_LOOK)
         except TimeoutError:
             pass
@@ -191,6 +192,7 @@ class Connection:
             except (KheishError, OSError, EOFError, TimeoutError) as error:
                 reason = error.detail if isinstance(error, KheishError) else str(error) or type(error).__name__
                 log.info("worker %s: %s", self.worker, reason)
+                self._failures += 1
                 self._note(status="lost", reason=reason)
             if time.monotonic() - began > self._pauses[1]:
                 pause = self._pauses[0]  # it was connected for a while

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kheish.errors import NotFound
+from kheish.errors import KheishError, NotFound
 from kheish.runtime.workers.carrier import Carrier
 from kheish.runtime.workers.connection import Connection, Health
 from kheish.runtime.workers.jobs import FarJobs
@@ -62,10 +62,18 @@ class Workers:
         return link.open_calls if link is not None else 0
 
     async def renew(self, worker: str) -> None:
-        """Forget the connection, since the worker's definition has changed; its jobs continue."""
-        link = self._links.pop(worker, None)
-        if link is not None:
-            await link.close()
+        """Forget the connection if the worker's definition leads elsewhere now; its jobs continue."""
+        link = self._links.get(worker)
+        if link is None or self._leads_to(worker) == link.carrier:
+            return
+        del self._links[worker]
+        await link.close()
+
+    def _leads_to(self, worker: str) -> Carrier | None:
+        try:
+            return self._find(worker)
+        except KheishError:
+            return None
 
     async def close(self) -> None:
         """Close all connections."""

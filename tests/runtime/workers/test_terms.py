@@ -13,10 +13,13 @@ import pytest_asyncio
 
 from kheish.daemon import carriers
 from kheish.domain.workers.definition import WorkerFile
+from kheish.errors import WorkerUnreachable
 from kheish.jobs import probing
 from kheish.jobs.runner import Jobs
 from kheish.jobs.values import JobSpec, JobState
-from kheish.runtime.workers.pool import Terms
+from kheish.runtime.workers.connection import Connection
+from kheish.runtime.workers.pool import Terms, Workers
+from kheish.runtime.workers.ssh import Ssh
 from tests.runtime.harness import Live, call, living
 from tests.runtime.workers.harness import Machine, connected, place, until
 
@@ -98,6 +101,28 @@ async def test_no_more_commands_run_than_the_file_says(machine: Machine, tmp_pat
         for number in (1, 3):
             (tmp_path / f"go{number}").touch()
         await until(lambda: not jobs.busy())
+
+
+async def test_only_a_file_that_leads_elsewhere_ends_the_connection(machine: Machine) -> None:
+    address = "one"
+    workers = Workers(lambda worker: Ssh(address), "home-1")
+    link = workers.link("big")
+    await workers.renew("big")
+    assert workers.link("big") is link
+    address = "two"
+    await workers.renew("big")
+    assert workers.link("big") is not link and link.health.status == "closed"
+
+
+async def test_a_trial_ends_with_the_first_attempt_and_makes_one_at_once(machine: Machine) -> None:
+    machine.is_up = False
+    slow = Connection("big", machine, "home-1", pauses=(60.0, 60.0))
+    with pytest.raises(WorkerUnreachable, match="No route to host"):
+        await asyncio.wait_for(slow.tried(60.0), 20)
+    machine.is_up = True
+    await asyncio.wait_for(slow.tried(20.0), 20)
+    assert slow.health.status == "connected"
+    await slow.close()
 
 
 def test_a_worker_without_a_file_runs_nothing_unconfined_and_ray_counts_itself() -> None:
