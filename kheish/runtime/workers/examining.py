@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -11,11 +10,12 @@ from typing import Any, Literal
 
 from kheish import resources
 from kheish.domain.workers.definition import WorkerFile
-from kheish.errors import KheishError, WorkerUnreachable
+from kheish.errors import KheishError
 from kheish.runtime.workers.connection import Connection
 
 Verdict = Literal["ok", "warning", "error"]
 _SECONDS = 30.0
+_CONNECTED = 45.0  # seconds; the handshake has 30, and may be under way
 #: seconds of clock skew, and free bytes, below which a worker is fine
 _SKEW, _SPACE = 5.0, 5 * 1024**3
 _SAMPLE = 1024 * 1024
@@ -32,25 +32,17 @@ class Check:
 
 
 async def connect(link: Connection) -> Mapping[str, Any]:
-    """Connect, and return what the worker reports about itself; a first failed attempt is the end. Raises KheishError,
-    TimeoutError."""
-    asked = asyncio.ensure_future(link.ask("about", {}))
-    failed = asyncio.ensure_future(link.failed())
-    try:
-        async with asyncio.timeout(_SECONDS):
-            await asyncio.wait((asked, failed), return_when=asyncio.FIRST_COMPLETED)
-        if not asked.done():
-            raise WorkerUnreachable(link.health.reason)
-        return asked.result()
-    finally:
-        asked.cancel()
-        failed.cancel()
+    """Connect, and return what the worker reports about itself. Raises KheishError, TimeoutError."""
+    await link.tried(_CONNECTED)
+    return await link.ask("about", {}, within=_SECONDS)
 
 
 async def examine(link: Connection, file: WorkerFile) -> list[Check]:
     """Return all checks of a worker."""
-    began, sent = time.monotonic(), time.time()
+    began = time.monotonic()
     try:
+        await link.tried(_CONNECTED)
+        sent = time.time()
         about = await connect(link)
     except (KheishError, TimeoutError) as error:
         why = link.health.reason or (error.detail if isinstance(error, KheishError) else "no answer within 30 s")

@@ -45,10 +45,10 @@ async def test_the_first_failed_attempt_ends_an_examination_with_its_reason() ->
 
 
 async def test_an_examination_of_a_host_without_an_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examining, "_SECONDS", 0.05)
+    monkeypatch.setattr(examining, "_CONNECTED", 0.05)
     link = Connection("far", Silent(), "home-1")
     try:
         (check,) = await asyncio.wait_for(examining.examine(link, FILE), 20)
-        assert check.verdict == "error" and "no answer" in check.detail
+        assert check.verdict == "error" and "did not answer" in check.detail
     finally:
         await link.close()
