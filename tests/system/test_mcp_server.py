@@ -267,7 +267,7 @@ def test_a_limited_token_is_told_of_its_sessions_only(daemon: Daemon) -> None:
                         await anext(events)
 
     asyncio.run(asyncio.wait_for(drive(), 60))
-    stranger = token(daemon, "stranger", "operator", sessions=["own"])
+    stranger = token(daemon, "limited-stranger", "operator", sessions=["own"])
     others = {"notifications": {"resourceSubscriptions": ["kheish://sessions/others"]}}
     refused = modern(daemon, "subscriptions/listen", others, token=stranger)["error"]
     assert "no access" in refused["message"] and refused["data"]["code"] == "forbidden"

@@ -304,7 +304,7 @@ class Asking:
         if buttons:
             self._state.append(used)
         else:
-            answers = {item: {"selected": options, "text": None} for item, options in chosen.items()}
+            answers = {item: {"selected": list(options), "text": None} for item, options in chosen.items()}
             questions.answer(self._state, question.question_id, answers, by=person, via=file.kind, beside=[used])
         return f"Recorded: {meant['label']}"
 

@@ -47,7 +47,7 @@ class Ask(View):
     n: int
     outcome: str | None = None
     reason: str | None = None
-    chosen: dict[str, list[str]] = field(default_factory=dict)
+    chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The options that were chosen so far, by item of the question."""
 
 
@@ -133,21 +133,21 @@ def _item_buttons(item: QuestionItem, chosen: Sequence[str]) -> dict[str, dict[s
 
 def choose(
     ask: Ask, items: Sequence[QuestionItem], meant: Mapping[str, Any]
-) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, Any]]]:
     """Return what is chosen after a press, by item, and the next buttons; none after the last item. Raises
     ButtonRefused for the end of a choice without an option."""
-    chosen, option = {id: list(options) for id, options in ask.chosen.items()}, meant["option"]
+    chosen, option = dict(ask.chosen), meant["option"]
     at = next(number for number, item in enumerate(items) if item.id == meant["item"])
     item = items[at]
-    before = chosen.get(item.id, [])
+    before = chosen.get(item.id, ())
     if item.multi_select and option is not None:
-        switched = [one for one in before if one != option] if option in before else [*before, option]
+        switched = tuple(one for one in before if one != option) if option in before else (*before, option)
         chosen[item.id] = switched
         return chosen, _item_buttons(item, switched)
     if option is None and not before:
         raise ButtonRefused("Choose at least one option first.")
     if option is not None:
-        chosen[item.id] = [option]
+        chosen[item.id] = (option,)
     return chosen, _item_buttons(items[at + 1], ()) if at + 1 < len(items) else {}
 
 

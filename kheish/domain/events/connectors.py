@@ -107,7 +107,7 @@ class AskUsed(_OfConnector):
     button_id: str
     person: str
     buttons: dict[str, dict[str, Any]] = field(default_factory=dict)
-    chosen: dict[str, list[str]] = field(default_factory=dict)
+    chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @frozen

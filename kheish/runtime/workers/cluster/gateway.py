@@ -29,7 +29,7 @@ _PLACED = 15.0
 _CLOSING = 2.0
 #: names of resources that Ray takes as arguments of their own
 _OWN = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-_NO_TOKEN = (
+_UNPROVEN = (
     "Ray is used with a token only. Put the cluster's token into ~/.ray/auth_token of the daemon's user, or set "
     "RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN for the daemon."
 )
@@ -81,7 +81,7 @@ def _authenticate(setting: Setting) -> None:
             return
     except OSError:
         pass
-    _fail(_NO_TOKEN)
+    _fail(_UNPROVEN)
 
 
 def _options(setting: Setting) -> dict[str, Any]:
