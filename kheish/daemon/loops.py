@@ -260,8 +260,16 @@ def _watch_space(daemon: Daemon, free: int) -> None:
     return daemon.problems.add("low_space", "", message)
 
 
+async def keep_scribe(daemon: Daemon) -> None:
+    """Restart a scribe that ended or failed; it begins before the reactors start, since they wait for the index."""
+    while True:
+        await asyncio.sleep(TICK)
+        if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
+            await revive_scribe(daemon)
+
+
 async def keep_time(daemon: Daemon) -> None:
-    """Watch the disk, restart processes that ended, and let the reactors do what is due, every second.
+    """Watch the disk, and let the reactors do what is due, every second.
 
     Raises StoreFailed if the state root was moved away.
     """
@@ -281,7 +289,5 @@ async def keep_time(daemon: Daemon) -> None:
         _watch_space(daemon, await asyncio.to_thread(free_bytes, state.root))
         state.evict()
         tell_watching(daemon)
-        if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
-            await revive_scribe(daemon)
         for reactor in daemon.reactors:
             await daemon.guard.awaiting(reactor, reactor.tick(now))

@@ -145,9 +145,9 @@ async def _serve(
             await _until_stopped(daemon, stopping, [answering, asyncio.create_task(daemon.upkeep.decided())])
             if stopping.is_set():
                 return 0
-            background = await start(daemon)
+            await start(daemon, background)
         else:
-            background = await start(daemon)
+            await start(daemon, background)
             _announce(root, daemon)
         await _suggest(daemon)
         await _until_stopped(daemon, stopping, [answering, *background])
@@ -159,8 +159,9 @@ async def _serve(
             await answering
 
 
-async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
-    """Replay the log, find open work, take up definitions, and begin to act."""
+async def start(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
+    """Replay the log, find open work, take up definitions, and begin to act; add the tasks that never end to
+    `background`."""
     state, facts = daemon.state, daemon.facts
 
     def progress(what: str) -> None:
@@ -197,7 +198,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     for reactor in daemon.reactors:
         await reactor.prepare()
     daemon.store.batches.on_entries += [daemon.guard.hearing(reactor) for reactor in daemon.reactors]
-    committing = daemon.store.committer.start()
+    background += [daemon.store.committer.start(), asyncio.create_task(loops.keep_scribe(daemon))]
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
     )
@@ -216,7 +217,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
         await daemon.guard.awaiting(reactor, reactor.start())
     spawn(index_backfill.mark_commits(daemon))
     loop_tasks = (loops.keep_time(daemon), loops.keep_watch(daemon), daemon.backup.run(), daemon.upkeep.run())
-    return [committing, *(asyncio.create_task(one) for one in loop_tasks)]
+    background += [asyncio.create_task(one) for one in loop_tasks]
 
 
 def _announce(root: Path, daemon: Daemon) -> None:

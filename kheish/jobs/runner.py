@@ -175,11 +175,6 @@ class Jobs:
         except FileNotFoundError:
             return ()
 
-    def owner(self, job_id: str) -> str:
-        """Return the job's `JobSpec.owner`; empty if it is unset, or if the job is missing."""
-        spec = folder.read(str(self._folder(job_id)), folder.SPEC)
-        return str((spec or {}).get("owner") or "")
-
     def remove(self, job_id: str) -> None:
         """Delete the folder of a job that does not run; nothing if it is missing. Raises Conflict."""
         if self.state(job_id) is JobState.RUNNING:
@@ -271,6 +266,12 @@ def run_now(root: Path, spec: JobSpec) -> JobEnd:
     if end is None:
         raise OSError("the runner recorded no end")
     return end
+
+
+def owner(jobs: Jobs, job_id: str) -> str:
+    """Return the job's `JobSpec.owner`; empty if it is unset, or if the job is missing."""
+    spec = folder.read(str(jobs.root / job_id), folder.SPEC)
+    return str((spec or {}).get("owner") or "")
 
 
 def _runner(path: Path) -> list[str]:

@@ -35,8 +35,6 @@ def main() -> int:
     while left > 0 and not findings:
         findings = play(f"{seed}.{number + int(begin or 0)}", min(left, ROUNDS), tally)
         left, number = left - ROUNDS, number + 1
-    for finding in findings[:50]:
-        print(finding)
     print(f"\n{tally.rounds} rounds, seed {asked.seed}: {len(findings)} findings\n\n{tally.table()}", flush=True)
     path = asked.json or RESULTS / f"crash-{asked.seed}.json"
     path.parent.mkdir(exist_ok=True)

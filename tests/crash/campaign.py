@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.crash.held import Held
 from tests.crash.journals import Finding
 from tests.crash.load import PERMISSIONS, ROUTES, Load
 from tests.crash.outbox import Outbox
+from tests.crash.served import ROUTE, SETTINGS, Served
 from tests.crash.tally import Tally
 from tests.support.daemon import Daemon, DaemonDied, git, until
 from tests.support.faults import Faults
@@ -27,7 +28,7 @@ CLIENTS = 3
 CHECKED = 25  # rounds after which the checker looks
 #: entries wait for a commit as long as where people serve: more is in the log alone when the daemon is killed
 CONFIG = {
-    "concurrency": {"runs": 16},
+    "concurrency": {"runs": 16, "driver_processes": 1},
     "sandbox": {"mode": "off"},
     "network": {"allow": ["127.0.0.1"]},
     "shutdown_grace": "200ms",
@@ -54,8 +55,9 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
-        self.daemon = Daemon.make(self.folder, config=CONFIG, permissions=PERMISSIONS, routes=dict(ROUTES))
-        self.outbox = Outbox()
+        self.outbox, self.served = Outbox(), Served()
+        routes = {**ROUTES, ROUTE: self.served.route}
+        self.daemon = Daemon.make(self.folder, config=CONFIG, permissions=PERMISSIONS, routes=routes, settings=SETTINGS)
         self.load = Load(self.daemon, self.outbox.receiver.url)
         self.held = Held(self.daemon, self.load.acks)
         self.copies = Copies(self.daemon, self.folder / "copies")
@@ -73,6 +75,7 @@ class Campaign:
         finally:
             self.daemon.end()
             self.outbox.close()
+            self.served.close()
         self.tally.found(self.findings)
         return self.findings
 
@@ -107,7 +110,10 @@ class Campaign:
         failpoint."""
         self.daemon.env = {}
         self.daemon.kill9()
-        until(lambda: self._go_on() == 0 and not self.daemon.helpers(), what="scribe and git worker have ended")
+        until(
+            lambda: not (self._go_on() or self.daemon.helpers() or self.daemon.driver_processes()),
+            what="scribe, git worker and driver processes have ended",
+        )
         self.load.pause()
 
     def round(self, number: int) -> None:
@@ -127,7 +133,7 @@ class Campaign:
         began = time.monotonic()
         self.daemon.start()
         self.tally.ready.append(time.monotonic() - began)
-        self.findings += self.held.check()
+        self._found(self.held.check())
         self.load.schedule()
         self.load.begin(self.rng, CLIENTS)
 
@@ -216,8 +222,14 @@ class Campaign:
         found = checker.check(self.daemon.root, self.load.acks, ledger, since=self.checked)
         found += [Finding("odd_answer", when, line) for line in self.load.odd]
         found += [*self.copies.findings, *self.outbox.findings(journals.read(self.daemon.root)[0])]
-        self.findings += found
         self.tell(f"{when}: {self._acknowledged()} requests acknowledged, {len(found)} findings")
+        self._found(found)
+
+    def _found(self, findings: Iterable[Finding]) -> None:
+        """Keep findings, and tell them at once: a campaign may be ended before its end."""
+        for finding in findings:
+            self.findings.append(finding)
+            self.tell(str(finding))
 
     def _count(self) -> None:
         """What the root holds now takes the place of what was counted before."""

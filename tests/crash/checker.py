@@ -84,7 +84,7 @@ def _rules(root: Path, found: Mapping[str, list[Entry]], since: str | None) -> I
     yield from journals.spills(root, found)
     for rule in (
         histories.moves, histories.unfinished, histories.left_open, histories.order, effects.calls, effects.tasks,
-        messages.each, outbox.each,
+        messages.each, outbox.each, fires.once, fires.ended,
         families.families, pursuits.continuations, rooms.turns, boards.claims,
     ):  # fmt: skip
         yield from rule(found)

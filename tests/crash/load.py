@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tests.crash import arrivals, boards, outbox, pursuits, rooms, stored, watched
+from tests.crash import arrivals, boards, outbox, pursuits, rooms, served, stored, watched
 from tests.support.daemon import Daemon, allow, ask, bash, call, until
 
 _TEXT = {"text": "done: {{last_result}}"}
@@ -236,9 +236,12 @@ class Load:
         self._threads.clear()
 
     def settle_step(self, rng: random.Random) -> bool:
-        """Answer what waits and send again what was lost; True where everything acknowledged has ended."""
+        """Answer what waits and send again what was lost; True where everything acknowledged has ended.
+
+        False where a request is lost: it is sent again in the next step.
+        """
         client = _Client(self, rng)
-        with contextlib.closing(client.http):
+        with contextlib.closing(client.http), contextlib.suppress(Lost):
             while self.unsure:
                 client.again()
             while self.unsure_fires:
@@ -261,6 +264,7 @@ class Load:
             if outbox.has_open(client.send):
                 return False
             return not client.listed("runs", statuses=("queued", "running", "waiting_for_agent", *WAITING))
+        return False
 
     def tasks_ended(self) -> bool:
         """Whether no command runs in the background any more, and no folder of a job is left."""
@@ -274,7 +278,7 @@ class Load:
 
 
 #: the routes of sessions without messages and goals
-OTHERS = sorted(set(ROUTES) - {NOTIFIED, "pursues", rooms.ROUTE})
+OTHERS = sorted({*ROUTES, served.ROUTE} - {NOTIFIED, "pursues", rooms.ROUTE})
 WAITING = ("waiting_for_approval", "waiting_for_question")
 
 

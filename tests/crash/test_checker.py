@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -280,6 +281,20 @@ def test_each_kind_of_finding_has_a_planted_fault() -> None:
     tested = set(re.findall(r'"(\w+)"', Path(__file__).read_text()))
 
     assert len(known) > 30 and known <= tested, known - tested
+
+
+def test_the_checker_applies_every_rule() -> None:
+    source = inspect.getsource(checker)
+    modules = [one for one in vars(checker).values() if inspect.ismodule(one)]
+    rules = [
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in modules
+        for name, found in inspect.getmembers(module, inspect.isfunction)
+        if found.__annotations__.get("return") == "Iterator[Finding]" and not name.startswith("_")
+    ]
+
+    assert len(rules) > 25
+    assert [rule for rule in rules if not re.search(rf"\b{rule}\b", source)] == []
 
 
 def test_the_checker_shares_no_code_with_the_writer() -> None:

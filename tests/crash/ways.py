@@ -54,6 +54,15 @@ def kill_gitworker(daemon: Daemon, rng: random.Random) -> None:
     _kill_child(daemon, rng, "gitworker")
 
 
+def kill_drivers(daemon: Daemon, rng: random.Random) -> None:
+    """The processes that run model calls: each call is made again, in a new process."""
+    for _ in range(rng.randint(1, 3)):
+        for pid in daemon.driver_processes():
+            send(pid, signal.SIGKILL)
+        _work(rng)
+    _end(daemon, rng)
+
+
 def kill_runners(daemon: Daemon, rng: random.Random) -> None:
     """The runners of jobs alone: their commands die with them, and the daemon sees no end of them."""
     for _ in range(rng.randint(1, 3)):
@@ -115,6 +124,7 @@ WAYS: dict[Way, int] = {
     kill_scribe: 2,
     kill_gitworker: 2,
     kill_runners: 2,
+    kill_drivers: 2,
     stall_daemon: 1,
     stall_scribe: 2,
     stall_gitworker: 2,

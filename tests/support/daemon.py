@@ -31,6 +31,7 @@ Turns = Sequence[Mapping[str, Any]]
 CLI = (sys.executable, "-m", "kheish.cli.main")
 READY = 120.0  # seconds: generous, since machines that run tests are busy
 PATIENCE = 60.0
+_DRIVER = "kheish.runtime.driving.child"
 #: kheish.yaml of a test's daemon
 QUICK = {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", "commit": {"every": "1s"}}
 
@@ -288,6 +289,11 @@ class Daemon:
         modules = {"kheish.store.log.scribe", "kheish.store.git.gitworker"}
         return [pid for pid, words in _processes() if modules & set(words) and str(self.root) in words]
 
+    def driver_processes(self) -> list[int]:
+        """The pids of the driver processes of this root's daemons: they work in the folder of their daemon."""
+        found = [pid for pid, words in _processes() if _DRIVER in words]
+        return [pid for pid in found if _folder(pid) == str(self.workspace)]
+
     def restart(self) -> Daemon:
         """kill -9 and start again."""
         self.kill9()
@@ -394,6 +400,14 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 yield int(entry.name), (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+
+
+def _folder(pid: int) -> str | None:
+    """The folder in which a process works; None if it has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
 
 
 def _children(parent: int) -> Iterator[tuple[int, list[str]]]:

@@ -16,7 +16,6 @@ import pytest
 from tests.support.daemon import Daemon, until
 
 KEY = "sk-of-a-route-0123456789"
-MODULE = "kheish.runtime.driving.child"
 
 
 class Model(ThreadingHTTPServer):
@@ -65,12 +64,6 @@ def model() -> Iterator[Model]:
         server.shutdown()
 
 
-def driver_processes(daemon: Daemon) -> list[int]:
-    assert daemon.process is not None
-    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
-    return [int(pid) for pid in children if MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 def test_a_process_killed_in_the_middle_of_an_answer_costs_one_attempt(tmp_path: Path, model: Model) -> None:
     route = {
         "driver": "openai",
@@ -82,7 +75,7 @@ def test_a_process_killed_in_the_middle_of_an_answer_costs_one_attempt(tmp_path:
     with Daemon.fresh(tmp_path, routes={"main": route}, config=config, settings={"MODEL_PASS": KEY}) as daemon:
         daemon.client.sessions.create("s", route="main")
         run_id = daemon.http("POST", "/v1/sessions/s/runs", {"content": "hello"}).json()["run_id"]
-        (first,) = until(lambda: driver_processes(daemon) if model.keys else None)
+        (first,) = until(lambda: daemon.driver_processes() if model.keys else None)
         assert KEY.encode() not in Path(f"/proc/{first}/environ").read_bytes()
         os.kill(first, signal.SIGKILL)
 
@@ -92,7 +85,7 @@ def test_a_process_killed_in_the_middle_of_an_answer_costs_one_attempt(tmp_path:
         assert [(one["data"]["error_kind"], one["data"]["error"]["retryable"]) for one in failed] == [
             ("transport", True)
         ]
-        (second,) = driver_processes(daemon)
+        (second,) = daemon.driver_processes()
         assert second != first
 
         daemon.write("kheish.yaml", {"concurrency": {"driver_processes": 0}})
@@ -100,6 +93,6 @@ def test_a_process_killed_in_the_middle_of_an_answer_costs_one_attempt(tmp_path:
         def is_without() -> bool | None:
             answer = daemon.http("POST", "/v1/sessions/s/runs?wait=20s", {"content": "again"})
             assert answer.json()["status"] == "completed", answer.text
-            return not driver_processes(daemon) or None
+            return not daemon.driver_processes() or None
 
         until(is_without, what="the change of the number takes effect")

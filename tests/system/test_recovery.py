@@ -321,6 +321,15 @@ def test_a_kill_between_a_payload_and_its_line_leaves_nothing_behind(tmp_path: P
         assert not list(daemon.root.glob("sessions/*/*/spill")) and not list(daemon.root.glob(".git/kheish/spill/*"))
 
 
+def test_a_scribe_killed_while_the_daemon_starts_is_restarted_and_every_part_starts(tmp_path: Path) -> None:
+    faults = Faults(tmp_path, Fault("scribe", "write", path="journals/daemon/*"))
+    with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hello"}]}, env=faults.env(tmp_path / "state")) as daemon:
+        assert faults.fired == {0: "scribe"}
+        assert daemon.client.status()["problems"] == 0
+        assert daemon.run(submit(daemon, "s", "hello"))["status"] == "completed"
+        daemon.quiet()
+
+
 def test_jobs_that_were_being_made_are_cleared_before_anything_goes_on(tmp_path: Path) -> None:
     faults = Faults(tmp_path, record=True)
     routes = {"job": [bash("sleep 0.2"), {"text": "done"}]}

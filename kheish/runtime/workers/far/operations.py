@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kheish.beneath import Door, Hidden, pool
 from kheish.domain import workspaces
 from kheish.domain.permissions.rules import ToolCall
+from kheish.jobs import runner
 from kheish.jobs.runner import Jobs, Limits
 from kheish.jobs.values import JobState
 from kheish.runtime import binding, locating
@@ -201,7 +202,7 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
     def look() -> list[dict[str, str]]:
         jobs = place.jobs
-        return [{"job": job, "state": str(jobs.state(job)), "owner": jobs.owner(job)} for job in jobs.list()]
+        return [{"job": job, "state": str(jobs.state(job)), "owner": runner.owner(jobs, job)} for job in jobs.list()]
 
     return {"jobs": await asyncio.to_thread(look)}
 
