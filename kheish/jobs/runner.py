@@ -175,20 +175,6 @@ class Jobs:
         except FileNotFoundError:
             return ()
 
-    def busy(self) -> int:
-        """Return the number of jobs that run, or whose runners were started here and have not claimed them yet."""
-
-        def is_busy(job_id: str) -> bool:
-            match self.state(job_id):
-                case JobState.RUNNING:
-                    return True
-                case JobState.UNCLAIMED:
-                    runner = self._runners.get(job_id)
-                    return runner is not None and not runner.happened.is_set()
-            return False
-
-        return sum(map(is_busy, self.list()))
-
     def remove(self, job_id: str) -> None:
         """Delete the folder of a job that does not run; nothing if it is missing. Raises Conflict."""
         if self.state(job_id) is JobState.RUNNING:

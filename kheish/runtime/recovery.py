@@ -34,11 +34,12 @@ async def decide(
 
 def ask(state: State, run: Run, call: Call) -> bool:
     """Ask a user about the outcome of a call. Returns False, since the run waits."""
+    stopped = "The daemon" if run.worker is None else f"The worker {run.worker}, or the daemon,"
     item = QuestionItem(
         id=QUESTION,
         header="Did it happen?",
         text=(
-            f"The daemon was stopped while this call of {call.call.name} was under way, and its end is not recorded: "
+            f"{stopped} was stopped while this call of {call.call.name} was under way, and its end is not recorded: "
             f"this may or may not have happened. Check, and decide what to do.\n\n{_describe_call(call)}"
         ),
         options=(

@@ -104,7 +104,8 @@ async def test_a_command_outlives_its_daemon_and_its_actor(it: Live, cluster: Cl
 async def test_a_cancelled_run_ends_the_tree_there(it: Live) -> None:
     tree = "trap '' TERM; (trap '' TERM; setsid sleep 301 & echo $! > child; wait) & touch started; wait"
     run_id = await started(it, tree)
-    child = int(await until((it.workspace / "child").read_text))
+    file = it.workspace / "child"
+    child = int(await until(lambda: file.exists() and file.read_text().strip()))
     began = time.monotonic()
     runs.cancel(it.state, run_id, by="token:local")
     it.settle()

@@ -43,6 +43,7 @@ class Place:
     confines: bool
     home: str
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    begun: set[str] = field(default_factory=set)
 
     @property
     def hidden(self) -> Hidden:
@@ -151,14 +152,23 @@ async def _start(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """Start a job, once fewer than `most` of the daemon's jobs run here."""
     job, most = str(args["job"]), args.get("most")
     async with place.starting:  # in the order of their arrival
-        while most is not None and await asyncio.to_thread(_must_wait, place.jobs, job, int(most)):  # noqa: ASYNC110
+        while most is not None and await asyncio.to_thread(_must_wait, place, job, int(most)):  # noqa: ASYNC110
             await asyncio.sleep(_ROOM)
         await place.jobs.start(job)
+        place.begun.add(job)
     return {}
 
 
-def _must_wait(jobs: Jobs, job: str, most: int) -> bool:
-    return jobs.state(job) is JobState.UNCLAIMED and jobs.busy() >= most
+def _must_wait(place: Place, job: str, most: int) -> bool:
+    """Return whether a job that has not started must wait. Those begun here whose runners have not claimed them yet
+    count as running."""
+    states = {name: place.jobs.state(name) for name in place.jobs.list()}
+    place.begun.intersection_update(states)
+    if states.get(job) is not JobState.UNCLAIMED or job in place.begun:
+        return False
+    busy = [name for name, state in states.items() if state is JobState.RUNNING
+            or (state is JobState.UNCLAIMED and name in place.begun)]  # fmt: skip
+    return len(busy) >= most
 
 
 async def _follow(place: Place, args: Mapping[str, Any], show: Show) -> Mapping[str, Any]:
