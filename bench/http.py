@@ -14,7 +14,8 @@ import httptools
 class Connection(asyncio.Protocol):
     """A kept connection. `on_frame(bytes)` is called with each event of a stream."""
 
-    def __init__(self, on_frame: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, host: str, port: int, on_frame: Callable[[bytes], None] | None = None) -> None:
+        self._place = host, port
         self._on_frame = on_frame
         self._buffer = b""
         self._body: list[bytes] = []
@@ -29,6 +30,7 @@ class Connection(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
         if self._waits is not None and not self._waits.done():
             self._waits.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
@@ -51,23 +53,30 @@ class Connection(asyncio.Protocol):
         if self._waits is not None and not self._waits.done():
             self._waits.set_result((status, body))
 
-    def send(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
-        """Send a whole request; resolves with (status, body)."""
+    async def open(self) -> None:
+        """Connect."""
+        await asyncio.get_running_loop().create_connection(lambda: self, *self._place)
+
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        """Send a whole request and return (status, body). A connection that the server closed while it was idle, as it
+        does after 5 s, is opened again."""
+        if self._transport is None:
+            await self.open()
         self._waits = asyncio.get_running_loop().create_future()
         self._transport.write(request)
-        return self._waits
+        return await self._waits
 
     def close(self) -> None:
         """Hang up."""
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
 
 
 async def connect(url: str, on_frame: Callable[[bytes], None] | None = None) -> Connection:
     """A new connection to the server of a URL."""
     place = urlsplit(url)
-    _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(on_frame), place.hostname or "", place.port or 80
-    )
+    connection = Connection(place.hostname or "", place.port or 80, on_frame)
+    await connection.open()
     return connection
 
 

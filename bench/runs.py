@@ -49,7 +49,28 @@ def measure_driver_processes() -> Report:
             what = f"runs finished, openai streaming, {number} driver processes"
             _rows(report, found, cpu, what, None, direct["rate"], "the stand-in asked directly")
             report.details[str(number)] = {"load": found, "floor": direct, "cpu": cpu}
+        for driver in ("openai", "litellm"):
+            model = "openai/standin-1" if driver == "litellm" else "standin-1"
+            with processes.scratch() as folder:
+                resident, shared = _memory(folder, f"driver: {driver}\nmodel: {model}\napi_base: {url}\n")
+            what = f"memory of a driver process after a call, {driver}"
+            report.rows.append(Row(what=what, measured=resident, unit="MB"))
+            report.rows.append(Row(what=f"{what}, with shared pages counted in part", measured=shared, unit="MB"))
     return report
+
+
+def _memory(folder: Path, route: str) -> tuple[float, float]:
+    """Return what a driver process holds after a call, in MB."""
+    root = processes.new_root(folder, route)
+    (root / "kheish.yaml").write_text("concurrency: {driver_processes: 1}\n")
+    with processes.daemon(root) as daemon:
+        spec = {"url": daemon.url, "token": daemon.token, "names": ["s0"]}
+        processes.load("prepare", **spec)
+        found = processes.load("latency", **spec, count=3, warm=0, pause=0)
+        if found["failed"]:
+            raise RuntimeError(f"{found['failed']} runs failed")
+        pid = daemon.child("runtime.driving.child")
+        return processes.rss(pid), processes.pss(pid)
 
 
 def _daemon(folder: Path, route: str, config: str = "") -> tuple[dict[str, Any], dict[str, float]]:

@@ -19,7 +19,7 @@ from kheish.runtime.tools.base import Context
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
-from kheish.runtime.workers.pool import Workers
+from kheish.runtime.workers.pool import Terms, Workers
 from kheish.runtime.workers.ssh import Ssh
 from tests.support import sshd
 
@@ -39,7 +39,7 @@ def measure() -> Report:
 
 
 async def _measure(folder: Path, server: sshd.Server) -> Report:
-    workers = Workers(lambda _: Ssh("far", config=server.config), "home-bench", lambda _: "off")
+    workers = Workers(lambda _: Ssh("far", config=server.config), "home-bench", lambda _: Terms("off"))
     executor = Placed(Local(), workers, lambda: _SANDBOX)
     (folder / "workspace").mkdir()
     (folder / "workspace" / "a.txt").write_text("line\n" * 100)

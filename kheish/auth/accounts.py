@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +32,14 @@ from kheish.errors import (
     SecretReferenced,
     SecretUnreadable,
 )
+from kheish.settings import has_odd_characters
 from kheish.state.state import State
 
 #: seconds before the end of an access token at which it is renewed, and the life of one without a stated end
 _EARLY = 60.0
 _LIMIT = 256 * 1024
 _SECONDS = 20.0
+_SECONDS_TEXT = re.compile(r"[0-9]{1,18}")
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 _DISCOVERY = ("oauth-authorization-server", "openid-configuration")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -185,6 +188,9 @@ class ProviderAccounts:
                 f"The login of the account {account.account!r} cannot be renewed: {error.detail} If that stays so: "
                 f"kheish auth login {account.account}"
             ) from error
+        now = self.find(account.account)
+        if now is None or now.tokens != account.tokens:  # logged out, or in again, while the issuer answered
+            raise SecretUnreadable(f"The account {account.account!r} was changed meanwhile; try again.")
         await self._save(renewed, by=by)
 
     async def remove(self, account: str, *, by: str) -> None:
@@ -228,8 +234,11 @@ class ProviderAccounts:
         return replace(account, tokens=tokens, expires_at=self._end(found.get("expires_in")))
 
     def _end(self, seconds: Any) -> float | None:
+        """Return the end of a life in seconds, which some issuers write as a text."""
+        if isinstance(seconds, str) and _SECONDS_TEXT.fullmatch(seconds):
+            seconds = int(seconds)
         is_time = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds == seconds
-        return self._state.clock() + min(max(float(seconds), 0.0), ids.LONGEST) if is_time else None
+        return self._state.clock() + float(min(max(seconds, 0), ids.LONGEST)) if is_time else None
 
     async def _post(self, account: StoredAccount, url: str, given: Mapping[str, str]) -> netguard.Answer:
         sent = {**given, "client_id": account.client_id}
@@ -306,9 +315,10 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _check_url(path: str, url: Any) -> None:
-    """Raise Invalid for an address without TLS, except on this machine, and for one with a credential."""
+    """Raise Invalid for an address without TLS, except on this machine, and for one with a credential or with odd
+    characters, which a browser or a terminal would show."""
     try:
-        parts = urlsplit(url if isinstance(url, str) and len(url) <= 2000 else "")
+        parts = urlsplit(url if isinstance(url, str) and len(url) <= 2000 and not has_odd_characters(url) else "")
         is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
         is_safe = is_safe and parts.port != 0  # a wrong port raises, too
     except ValueError:

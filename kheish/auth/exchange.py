@@ -25,7 +25,10 @@ _HEAD_BYTES = 100 * 1024
 _HIGH, _LOW = 256 * 1024, 64 * 1024
 #: parsed events after which other tasks get their turn: an answer may consist of chunks of one byte
 _TURN = 64
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+#: interim answers (1xx) before the final one
+_MOST_INTERIM = 100
+#: the characters of an address that are sent as they are
+PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +133,11 @@ async def ask(request: Request) -> AsyncIterator[Response]:
     try:
         # Nothing waits for the end of the writing: a server may answer and close before it has read everything.
         link.transport.write(written)
-        event = await _next(link, parser, request.url)
-        while isinstance(event, h11.InformationalResponse):
+        for _ in range(_MOST_INTERIM):
             event = await _next(link, parser, request.url)
-        if not isinstance(event, h11.Response):  # it has switched to another protocol
+            if not isinstance(event, h11.InformationalResponse):
+                break
+        if not isinstance(event, h11.Response):  # it has switched to another protocol, or never comes to an end
             raise FetchFailed(f"{request.url} does not answer by HTTP.")
         yield Response(event.status_code, _headers(event), link, parser, request.url)
     finally:
@@ -143,7 +147,7 @@ async def ask(request: Request) -> AsyncIterator[Response]:
 def _write(parser: h11.Connection, request: Request) -> bytes:
     """Return the bytes of a request. Raises Invalid; the message shows no value, since it may be a secret."""
     try:
-        target = quote(request.target, safe=_PRINTABLE).encode()
+        target = quote(request.target, safe=PRINTABLE).encode()
         headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
         length = len(request.content or b"")
         if request.content is not None or request.method in ("POST", "PUT", "PATCH"):

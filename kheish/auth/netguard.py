@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from kheish.addresses import has_host, refusal as refusal
 from kheish.auth import exchange, outgoing
@@ -28,6 +28,10 @@ REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
 _ACCEPTED = "gzip, identity"
+#: characters of the address of a redirect
+_MOST_LOCATION = 8000
+_GZIP = 31  # zlib's window for a gzip header
+_MEMBER = b"\x1f"  # the first byte of a member of gzip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response. `url` is its final URL; `leads_to` is a redirect to another origin, which is not followed. `body` is
-    cut at the limit; then `is_cut` is set."""
+    """A response. `url` is its final URL; `leads_to` is a redirect to another origin, or of a request with a body,
+    which is not followed. `body` is cut at the limit; then `is_cut` is set."""
 
     url: str
     status: int
@@ -121,12 +125,13 @@ async def send(
     resolve: Resolver = lookup,
 ) -> Answer:
     """Send one request through the guard. Redirects within the origin (or from http to https of the same host) are
-    followed and checked; other redirects are returned in `leads_to`. `limit`: bytes of the body; `timeout`: seconds for
-    the whole request.
+    followed and checked; other redirects are returned in `leads_to`, and so is any redirect of a request with a body.
+    `limit`: bytes of the body; `timeout`: seconds for the whole request.
 
     Raises Invalid, AddressNotAllowed, NotConnected if nothing was sent, FetchFailed otherwise.
     """
     await outgoing.load()
+    onwards: str | None = None
     try:
         async with asyncio.timeout(timeout):
             target = await check(url, allow=allow, resolve=resolve)
@@ -135,10 +140,14 @@ async def send(
                     onwards = _onwards(response, target.url)
                     if onwards is None:
                         return await _read(response, target.url, limit)
-                there = await check(onwards, allow=allow, resolve=resolve)
-                if not _is_same_site(target, there) or content is not None:
+                there = await check(onwards, allow=allow, resolve=resolve) if content is None else None
+                if there is None or not _is_same_site(target, there):
                     return Answer(url=target.url, status=response.status, media="", body=b"", leads_to=onwards)
                 target = there
+    except (Invalid, NotConnected) as error:
+        if onwards is None:
+            raise
+        raise FetchFailed(f"{url} redirects to an address that cannot be used: {error.detail}") from error
     except TimeoutError as error:
         raise FetchFailed(f"{url} did not answer completely within {timeout:g} s.") from error
     except zlib.error as error:
@@ -170,9 +179,14 @@ def _request(
 
 
 def _onwards(response: exchange.Response, url: str) -> str | None:
+    """Return the address of a redirect, with odd characters quoted, as browsers read it; None for other answers."""
     if response.status not in (301, 302, 303, 307, 308) or "location" not in response.headers:
         return None
-    return urljoin(url, response.headers["location"])
+    location = quote(response.headers["location"].strip()[:_MOST_LOCATION], safe=exchange.PRINTABLE)
+    try:
+        return urljoin(url, location)
+    except ValueError:  # it is no address: the check refuses it
+        return location
 
 
 def _is_same_site(one: Target, other: Target) -> bool:
@@ -186,13 +200,16 @@ async def _read(response: exchange.Response, url: str, limit: int) -> Answer:
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity", ""):
         raise FetchFailed(f"{url} has the content encoding {coding!r}, which was not requested.")
-    unpack = zlib.decompressobj(wbits=31) if "gzip" in coding else None
+    unpack = _Gunzip() if "gzip" in coding else None
     body = bytearray()
     async for raw in response.chunks():
         room = limit + 1 - len(body)
-        body += unpack.decompress(raw, room) if unpack else raw[:room]
+        body += unpack.take(raw, room) if unpack else raw[:room]
         if len(body) > limit:
             break
+    else:
+        if unpack is not None and not unpack.is_whole:
+            raise FetchFailed(f"{url} could not be fetched: its compressed answer ends too early.")
     return Answer(
         url=url,
         status=response.status,
@@ -201,3 +218,29 @@ async def _read(response: exchange.Response, url: str, limit: int) -> Answer:
         is_cut=len(body) > limit,
         headers=response.headers,
     )
+
+
+class _Gunzip:
+    """An unpacker of gzip, whose content may consist of several members. Whatever else follows a member is ignored."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=_GZIP)
+        self._has_begun = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the content is complete; an answer without a body is."""
+        return self._member.eof or not self._has_begun
+
+    def take(self, data: bytes, room: int) -> bytes:
+        """Return the unpacked content of some bytes, at most `room` bytes of it. Raises zlib.error."""
+        self._has_begun = self._has_begun or bool(data)
+        unpacked = bytearray()
+        while data and len(unpacked) < room:
+            if self._member.eof:
+                if not data.startswith(_MEMBER):
+                    break
+                self._member = zlib.decompressobj(wbits=_GZIP)
+            unpacked += self._member.decompress(data, room - len(unpacked))
+            data = self._member.unused_data
+        return bytes(unpacked)

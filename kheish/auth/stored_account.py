@@ -56,9 +56,14 @@ class StoredAccount:
 
 
 def kept_tokens(answer: Mapping[str, Any], before: Mapping[str, str]) -> dict[str, str]:
-    """Return the tokens of an answer; a refresh token that it does not replace stays."""
-    given = {name: value for name in _KEPT if isinstance(value := answer.get(name), str) and value}
+    """Return the tokens of an answer; a refresh token that it does not replace stays. Texts that can be no token (RFC
+    6749, appendix A) are left out."""
+    given = {name: value for name in _KEPT if isinstance(value := answer.get(name), str) and _is_token(value)}
     return {**({"refresh_token": before["refresh_token"]} if "refresh_token" in before else {}), **given}
+
+
+def _is_token(text: str) -> bool:
+    return text != "" and text.isascii() and text.isprintable()
 
 
 def slot_of(account: str) -> str:

@@ -357,6 +357,16 @@ def _attached(data: Data) -> list[Line]:
     return [(f"  evidence {data['id']} ({data['evidence_kind']}){refers}", {"fg": "green"})]
 
 
+def _returned(data: Data) -> list[Line]:
+    """Return the lines about files that differ here from the result of a worker; none if all were written."""
+    conflicts, refused = list(data.get("conflicts") or []), dict(data.get("refused") or {})
+    lines: list[Line] = [(f"! {path}: changed here as well; it stays as it is", {"fg": "yellow"}) for path in conflicts]
+    lines += [(f"! {path}: not taken from the worker: {why}", {"fg": "yellow"}) for path, why in refused.items()]
+    if lines and data.get("ref"):
+        lines.append((f"  the worker's files: git fetch {data.get('repository')} {data.get('ref')}", {"dim": True}))
+    return lines
+
+
 _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "model.failed": _failed,
     "model.requested": _left_out,
@@ -375,6 +385,7 @@ _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "phase.blocked": _phase_blocked,
     "phase.ended": _phase_ended,
     "evidence.attached": _attached,
+    "run.workspace_returned": _returned,
 }
 
 

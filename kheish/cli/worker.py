@@ -8,9 +8,9 @@ from kheish.cli.options import Settings, command, pass_settings
 
 
 @command()
-@click.option("--stdio", is_flag=True, required=True, help="Speak on standard input and output.")
+@click.option("--stdio", is_flag=True, required=True, expose_value=False, help="Speak on standard input and output.")
 @pass_settings
-def worker(settings: Settings, stdio: bool) -> None:
+def worker(settings: Settings) -> None:
     """Run workspace tools here for a daemon on another machine. The daemon starts this by ssh."""
     from kheish.offline import worker as offline
 

@@ -55,7 +55,7 @@ def install(settings: Settings, host: str, python: str) -> None:
 
     def done(step: str) -> None:
         steps.append(step)
-        if settings.output == "text":
+        if settings.output == "table" and not settings.quiet:
             say(plain(step))
 
     version = installing.install(host, python, done)

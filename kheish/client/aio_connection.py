@@ -76,7 +76,7 @@ class AsyncConnection:
                         return
 
     async def follow(
-        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = lambda: None
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] | None = None
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones, without end.
 
@@ -89,7 +89,8 @@ class AsyncConnection:
                 path = located(stream.path, {**stream.query, **place.query()})
                 async with self._transport.stream(path) as (newest, chunks):
                     place.opened(newest)
-                    opened()
+                    if opened is not None:
+                        opened()
                     async for chunk in chunks:
                         for event in place.feed(chunk):
                             yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -65,10 +65,10 @@ class Connection:
                     if newest == str(event.n):
                         return
 
-    def follow(self, stream: Stream, *, after: int | None) -> Iterator[Event]:
+    def follow(self, stream: Stream, *, after: int | None, opened: Callable[[], None] | None = None) -> Iterator[Event]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones, without end.
 
-        Continues over cuts and daemon restarts, without a gap.
+        Continues over cuts and daemon restarts, without a gap. `opened()` is called when the daemon has answered.
         """
         place = Following(after)
         while True:
@@ -77,6 +77,8 @@ class Connection:
                 path = located(stream.path, {**stream.query, **place.query()})
                 with self._transport.stream(path) as (newest, chunks):
                     place.opened(newest)
+                    if opened is not None:
+                        opened()
                     for chunk in chunks:
                         yield from place.feed(chunk)
             except (Unreachable, Unavailable) as error:

@@ -14,7 +14,7 @@ from kheish.runtime.workers import pool
 from kheish.runtime.workers.carrier import Carrier
 from kheish.runtime.workers.carrying import Carrying, Confine
 from kheish.runtime.workers.cluster.carrier import ray
-from kheish.runtime.workers.pool import Mode, Workers
+from kheish.runtime.workers.pool import Terms, Workers
 from kheish.runtime.workers.ssh import Ssh
 from kheish.state.state import State
 
@@ -25,7 +25,7 @@ def make(state: State, depots: Path, settings: Callable[[], SandboxSettings]) ->
     workers = Workers(
         lambda worker: carrier_of(state.root, home, state.definitions, worker),
         home,
-        lambda worker: sandbox_of(state.definitions, worker),
+        lambda worker: terms_of(state.definitions, worker),
     )
     return workers, Carrying(state, workers, depots, confine(settings))
 
@@ -44,11 +44,13 @@ def carrier_of(root: Path, home: str, definitions: InForce, worker: str) -> Carr
     return ray(file.address, file.resources, home=home, worker=worker, record=record)
 
 
-def sandbox_of(definitions: InForce, worker: str) -> Mode:
-    """Return how a worker's file wants commands to be confined; one without a file runs none unconfined."""
+def terms_of(definitions: InForce, worker: str) -> Terms:
+    """Return the terms in a worker's file; a worker without a file runs nothing unconfined."""
     found = definitions.by_kind["workers"].get(worker)
-    mode: Mode = "required" if found is None else found.value.sandbox
-    return mode
+    if found is None:
+        return pool.CONFINED
+    file: WorkerFile = found.value
+    return Terms(file.sandbox, file.jobs)
 
 
 def confine(settings: Callable[[], SandboxSettings]) -> Confine:

@@ -343,6 +343,8 @@ async def _end_jobs(daemon: Daemon) -> None:
     """
     grace = daemon.state.definitions.config.shutdown_grace
     log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.here, grace))
+    if daemon.agent.workers is not None:
+        log.info("jobs ended on workers: %d", await shutdown.end_far_jobs(daemon.agent.workers, grace))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await asyncio.gather(*(each.settled() for each in daemon.reactors if isinstance(each, Tasks)))

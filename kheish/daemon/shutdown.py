@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kheish.jobs.runner import Jobs
+    from kheish.runtime.workers.pool import Workers
 
 log = logging.getLogger(__name__)
 
 _FILE = ".kheish/end-jobs.json"
+_FAR = 10.0  # seconds for the way to a worker, beyond the grace
 
 
 def ask_to_end_jobs(root: Path, pid: int) -> None:
@@ -52,3 +54,22 @@ async def end_jobs(jobs: Jobs, grace: float) -> int:
         if isinstance(error, BaseException) and not isinstance(error, NotFound):
             log.error("job %s could not be ended: %s", job, error)
     return len(live)
+
+
+async def end_far_jobs(workers: Workers, grace: float) -> int:
+    """End this daemon's jobs on the workers that are connected. Returns how many jobs there were."""
+    connected = [worker for worker, health in workers.health().items() if health.status == "connected"]
+    ended = await asyncio.gather(*(_end_on(workers, one, grace) for one in connected), return_exceptions=True)
+    for worker, found in zip(connected, ended, strict=True):
+        if isinstance(found, BaseException):
+            log.error("the jobs on the worker %s could not all be ended: %s", worker, found)
+    return sum(found for found in ended if isinstance(found, int))
+
+
+async def _end_on(workers: Workers, worker: str, grace: float) -> int:
+    """End the jobs on one worker. Raises KheishError, TimeoutError."""
+    jobs = workers.jobs(worker)
+    async with asyncio.timeout(grace + _FAR):
+        names = list(await jobs.owners())
+        await asyncio.gather(*(jobs.stop(job, grace) for job in names))
+    return len(names)

@@ -175,10 +175,19 @@ class Jobs:
         except FileNotFoundError:
             return ()
 
-    def owner(self, job_id: str) -> str:
-        """Return the job's `JobSpec.owner`; empty if it is unset, or if the job is missing."""
-        spec = folder.read(str(self._folder(job_id)), folder.SPEC)
-        return str((spec or {}).get("owner") or "")
+    def busy(self) -> int:
+        """Return the number of jobs that run, or whose runners were started here and have not claimed them yet."""
+
+        def is_busy(job_id: str) -> bool:
+            match self.state(job_id):
+                case JobState.RUNNING:
+                    return True
+                case JobState.UNCLAIMED:
+                    runner = self._runners.get(job_id)
+                    return runner is not None and not runner.happened.is_set()
+            return False
+
+        return sum(map(is_busy, self.list()))
 
     def remove(self, job_id: str) -> None:
         """Delete the folder of a job that does not run; nothing if it is missing. Raises Conflict."""
@@ -271,6 +280,12 @@ def run_now(root: Path, spec: JobSpec) -> JobEnd:
     if end is None:
         raise OSError("the runner recorded no end")
     return end
+
+
+def owner(jobs: Jobs, job_id: str) -> str:
+    """Return the job's `JobSpec.owner`; empty if it is unset, or if the job is missing."""
+    spec = folder.read(str(jobs.root / job_id), folder.SPEC)
+    return str((spec or {}).get("owner") or "")
 
 
 def _runner(path: Path) -> list[str]:

@@ -31,7 +31,7 @@ class Access(Protocol):
         """Return the answer to a call. Raises the KheishError of the daemon's answer, Unreachable."""
 
     def follow(
-        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = ...
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] | None = ...
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones. Close it at the
         end. `opened()` is called once nothing is missed any more."""
@@ -50,7 +50,7 @@ class Remote:
         return await self._connection.send(call)
 
     def follow(
-        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = lambda: None
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] | None = None
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream, over cuts and restarts of the daemon."""
         return self._connection.follow(stream, after=after, opened=opened)

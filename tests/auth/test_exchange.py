@@ -81,6 +81,7 @@ def test_an_answer_counts_that_comes_before_the_whole_request() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "no valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", "no valid HTTP"),
         (b"HTTP/1.1 200 OK\r\n", "no valid HTTP|without an answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + b"HTTP/1.1 200 OK\r\n\r\n", "does not answer by HTTP"),
         (b"SSH-2.0-OpenSSH_9\r\n\r\n", "no valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300_000 + b"\r\n\r\n", "no valid HTTP"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "HTTP"),

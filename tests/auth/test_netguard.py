@@ -124,6 +124,32 @@ async def test_a_redirect_to_another_site_is_told_and_not_followed() -> None:
     assert not other.asked
 
 
+@pytest.mark.parametrize("location", ["http://nowhere.invalid/", "http://[bad", "http://a:99999/", "file:///x"])
+async def test_a_redirect_to_no_address_is_no_fault_of_the_request(location: str) -> None:
+    """`NotConnected` would say that nothing was sent, so that a delivery would be sent twice."""
+    with serve({"/": Page(status=302, headers={"Location": location})}) as site:
+        with pytest.raises(FetchFailed, match="redirects to an address that cannot be used") as error:
+            await netguard.send("GET", f"{site.url}/", allow=LOOPBACK)
+        assert type(error.value) is FetchFailed
+        answer = await netguard.send("POST", f"{site.url}/", allow=LOOPBACK, content=b"x")
+    assert (answer.status, answer.leads_to) == (302, location)
+
+
+async def test_odd_characters_of_a_redirect_are_quoted() -> None:
+    with serve({"/": Page(status=302, headers={"Location": "/a b\x1b"}), "/a%20b%1B": Page(b"there")}) as site:
+        assert (await netguard.send("GET", f"{site.url}/", allow=LOOPBACK)).body == b"there"
+
+
+async def test_a_compressed_answer_is_whole_or_fails() -> None:
+    whole = gzip.compress(b"a" * 1000) + gzip.compress(b"b")  # two members, as `cat` joins them
+    headers = {"Content-Encoding": "gzip"}
+    with serve({"/": Page(whole, headers=headers), "/cut": Page(whole[:-1], headers=headers)}) as site:
+        answer = await netguard.send("GET", f"{site.url}/", allow=LOOPBACK)
+        assert (answer.body, answer.is_cut) == (b"a" * 1000 + b"b", False)
+        with pytest.raises(FetchFailed, match="ends too early"):
+            await netguard.send("GET", f"{site.url}/cut", allow=LOOPBACK)
+
+
 async def test_redirects_in_a_circle_end() -> None:
     with serve({"/": Page(status=302, headers={"Location": "/"})}) as site:
         with pytest.raises(FetchFailed, match="more than 5 times"):

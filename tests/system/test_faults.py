@@ -75,7 +75,7 @@ def test_a_failure_that_cannot_be_mended_ends_the_daemon_and_loses_nothing(tmp_p
             refused = error.code
         until(lambda: not daemon.running, what="the daemon ends")
         assert daemon.process is not None and daemon.process.returncode == 1
-        assert refused in (["store_failed"] if is_log else ["store_failed", "unreachable", ""])
+        assert refused in (["store_failed"] if is_log else ["store_failed", "unavailable", "unreachable", ""])
         said.append(daemon.stderr())
         daemon.end_of_life()
         before = list(faults.recorded())

@@ -58,6 +58,10 @@ def recorded(daemon: Daemon) -> Path:
     return copy
 
 
+#: what differs by the route, and by the lengths of names
+PROMPT = ("route", "model", "memory", "parts", "sections", "window")
+
+
 def neutral(daemon: Daemon, session: str, workspace: Path) -> list[str]:
     """The journal without ids, times, numbers, and the names of its own session and folder."""
     lines: list[str] = []
@@ -71,7 +75,7 @@ def neutral(daemon: Daemon, session: str, workspace: Path) -> list[str]:
             if line["kind"] == "run.submitted":
                 data = {"items": data["request"]["items"]}
             if line["kind"] in ("model.requested", "model.responded"):
-                data = {key: value for key, value in data.items() if key not in ("route", "model", "memory")}
+                data = {key: value for key, value in data.items() if key not in PROMPT}
             text = json.dumps([line["kind"], data], sort_keys=True).replace(str(workspace), "W")
             lines.append(_ID.sub(r"\1_", text))
         cursor = page["next_cursor"]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kheish.jobs import record
+from kheish.jobs.values import JobState
 from tests.support import sshd
 from tests.support.daemon import Daemon, bash, git, until
 
@@ -53,3 +55,12 @@ def test_a_killed_daemon_continues_its_commands_on_the_worker(daemon: Daemon, ro
     assert ended["status"] == "completed" and ended["output"] == "end"
     assert list((daemon.root.parent / "sshd" / "state").glob("kheish/worker/home-*/jobs"))  # it ran there
     assert (daemon.workspace / "ran").read_text() == "x\n"
+
+
+def test_end_jobs_ends_commands_on_workers(daemon: Daemon) -> None:
+    daemon.client.sessions.create("s", route="work", worker="far", workspace=str(daemon.workspace))
+    daemon.client.runs.start("s", "go")
+    until((daemon.workspace / "started").exists, 120, what="the command")
+    [claim] = (daemon.root.parent / "sshd" / "state").glob("kheish/worker/home-*/jobs/job_*/claim*")
+    assert daemon.cli("stop", "--end-jobs").returncode == 0
+    assert record.state(str(claim.parent)) is JobState.ENDED

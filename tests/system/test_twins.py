@@ -74,7 +74,7 @@ def filled(daemon: Daemon) -> dict[str, str]:
         "message": client.mailbox.post(agent, "hello")["message_id"], "task": client.tasks.create("s", "t")["task_id"],
         "project": "one", "skill": "one", "scope": "shared", "owner": "-", "proposal_id": "prop_none",
         "message_id": "m1", "thread": "m1", "server": "one", "asset_id": asset, "hook": "one", "output": "one",
-        "delivery_id": delivery["delivery_id"],
+        "delivery_id": delivery["delivery_id"], "account": "none",
         "source": "one", "observation_id": seen["observation_id"],
         "artifact": "turn-0001-attempt-0001-prompt",
     }  # fmt: skip

@@ -45,7 +45,7 @@ class Inside:
         return answer(call, await asyncio.shield(asyncio.ensure_future(self._exchange(call))))
 
     async def follow(
-        self, stream: Stream, *, after: int | None, opened: Callable[[], None] = lambda: None
+        self, stream: Stream, *, after: int | None, opened: Callable[[], None] | None = None
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream after `after` (0: all; None: from now on), then live ones, until the daemon
         stops. Close it, to end the request. `opened()` is called when nothing is missed any more. Raises the
@@ -58,7 +58,8 @@ class Inside:
         task = asyncio.ensure_future(exchange.run(self._app, scope))
         try:
             place.opened(await exchange.opened())
-            opened()
+            if opened is not None:
+                opened()
             async for chunk in exchange.chunks():
                 for event in place.feed(chunk):
                     yield event

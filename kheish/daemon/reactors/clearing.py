@@ -52,7 +52,7 @@ class Clearing(Reactor):
         runner.tidy(self._here.root)
         left: list[str] = []
         for job in self._here.list():
-            if self._is_needed(job, self._here.owner(job)):
+            if self._is_needed(job, runner.owner(self._here, job)):
                 continue
             if self._here.state(job) is JobState.RUNNING:
                 left.append(job)

@@ -265,6 +265,8 @@ class RunWorkspaceReturned(Event):
     paths: tuple[str, ...] = ()  # the first of them
     conflicts: tuple[str, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)  # by path, the reason
+    repository: str = ""  # from which `git fetch` gets the whole result
+    ref: str = ""
 
 
 @frozen

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from kheish.domain.routes import Slug
+from kheish.settings import has_odd_characters
 
 #: commands that a worker runs at the same time, where its file gives no number
 JOBS = 4
@@ -18,6 +19,8 @@ Labels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=20)]
 _Amount = Annotated[float, Field(gt=0, le=1_000_000)]
 #: `[user@]host`, as the user's ssh configuration knows it; never an option of ssh
 _SSH = re.compile(r"(?!-)([A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:%\[\]-]*")
+
+_RAY_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9A-Fa-f:.]+")
 
 
 class _Part(BaseModel):
@@ -77,7 +80,8 @@ def _check_ray(address: str) -> None:
         return
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     try:
-        is_good = parts.scheme == "ray" and parts.hostname and parts.port and parts.path in ("", "/")
+        is_good = parts.scheme == "ray" and parts.port and parts.path in ("", "/")
+        is_good = is_good and _RAY_HOST.fullmatch(parts.hostname or "") and not has_odd_characters(address)
     except ValueError:
         is_good = False
     if not is_good or parts.username or parts.password or parts.query or parts.fragment:

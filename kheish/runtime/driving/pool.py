@@ -18,6 +18,8 @@ from kheish.runtime.driving.process import DriverProcess
 #: variables whose names promise a secret: no driver process gets them
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
 
+_TRIM_EVERY = 1.0
+
 
 class Pool:
     """Driver processes, as many as `size` returns at each call. `scrub` returns what removes known secrets."""
@@ -30,6 +32,7 @@ class Pool:
         self._scrub = scrub
         self._processes: list[DriverProcess] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self._trimming: asyncio.Task[None] | None = None
 
     def accepts(self, driver: str, request: Request) -> bool:
         """Return whether a call runs in a driver process."""
@@ -56,10 +59,18 @@ class Pool:
             return best
         process = DriverProcess(self._child_environment)
         self._processes.append(process)
+        if self._trimming is None or self._trimming.done():
+            self._trimming = asyncio.create_task(self._keep_trimmed())
         if best is None or not best.is_ready:
             return process
         process.prepare(driver)
         return best
+
+    async def _keep_trimmed(self) -> None:
+        """Apply a smaller number without waiting for the next call, as long as there are processes."""
+        while self._processes:
+            await asyncio.sleep(_TRIM_EVERY)
+            self._trim()
 
     def _trim(self) -> None:
         """Remove the processes over the number; one with calls ends after the last of them."""
@@ -87,6 +98,8 @@ class Pool:
 
     async def aclose(self) -> None:
         """End all processes."""
+        if self._trimming is not None:
+            self._trimming.cancel()
         processes, self._processes = self._processes, []
         await asyncio.gather(*(process.close() for process in processes), *self._closing)
 

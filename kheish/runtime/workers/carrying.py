@@ -65,7 +65,7 @@ class Carrying:
             holders = [str(one) for one in found["holders"]]
             ended = [one for one in holders if one == run.run_id or await self._has_ended(one)]
             if holders and len(ended) == len(holders) and run.run_id not in holders and await copy.knows(found["tip"]):
-                await self._take(copy, link, None)  # a run that was stopped left its work there
+                self._report(run, copy, *await self._take(copy, link, run.run_id, None))  # of a run that was stopped
             commit, tip = await copy.snapshot(self._confine), found["tip"]
             placed = await copy.send(link, commit, str(tip) if tip else None, run.run_id, ended)
         placing = events.RunWorkspacePlaced(worker=run.worker, folder=str(placed["folder"]), base=str(placed["base"]))
@@ -78,31 +78,38 @@ class Carrying:
             return
         link, copy = self._workers.link(run.placed.worker), self._copy(run.placed.worker, run.settings.workspace)
         async with self._locks[run.placed.worker, run.settings.workspace]:
-            base, commit, done = await self._take(copy, link, run.run_id)
+            self._report(run, copy, *await self._take(copy, link, run.run_id, run.run_id))
+
+    def _report(self, run: Run, copy: _Copy, base: str, commit: str, ref: str, done: Returned) -> None:
+        """Journal what came back, if anything did."""
         if commit == base:
             return
+        assert run.worker is not None
         back = events.RunWorkspaceReturned(
-            worker=run.placed.worker, base=base, commit=commit, files=len(done.written),
+            worker=run.worker, base=base, commit=commit, files=len(done.written),
             paths=tuple(done.written[:_SHOWN]), conflicts=tuple(done.conflicts[:_SHOWN]),
-            refused=dict(list(done.refused.items())[:_SHOWN]),
+            refused=dict(list(done.refused.items())[:_SHOWN]), repository=str(copy.depot.path), ref=ref,
         )  # fmt: skip
         self._state.append(back.on(run.session_id, run.run_id))
 
-    async def _take(self, copy: _Copy, link: Connection, run_id: str | None) -> tuple[str, str, Returned]:
-        """Fetch the result, write it, and release the folder."""
+    async def _take(
+        self, copy: _Copy, link: Connection, run_id: str, holder: str | None
+    ) -> tuple[str, str, str, Returned]:
+        """Fetch the result, keep it as the run's, write it, and let the folder go that `holder` has."""
         found = await copy.step(link, "result")
         base, commit = str(found["tip"]), str(found["commit"])
-        done = Returned()
+        done, ref = Returned(), ""
         if commit != base:
             await copy.fetch(link, found)
+            ref = await asyncio.to_thread(copy.depot.keep_result, run_id, commit)
             done = await asyncio.to_thread(returning.apply, copy.depot, copy.door(self._state), base, commit)
             if done.conflicts or done.refused:
                 log.warning(
                     "%s: %d files of the worker's result were changed here as well, and %d refused; the result is the "
                     "commit %s in %s", copy.workspace, len(done.conflicts), len(done.refused), commit, copy.depot.path,
                 )  # fmt: skip
-        await copy.step(link, "settle", commit=commit, pack=found["pack"], run=run_id)
-        return base, commit, done
+        await copy.step(link, "settle", commit=commit, pack=found["pack"], run=holder)
+        return base, commit, ref, done
 
     async def _has_ended(self, run_id: str) -> bool:
         doc = await self._state.recall(Run, run_id)

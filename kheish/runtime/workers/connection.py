@@ -24,6 +24,7 @@ from kheish.runtime.workers.frames import Call, Cancel, Data, End, Hello, Ping
 log = logging.getLogger(__name__)
 
 _HANDSHAKE = 30.0
+_LOOK = 0.1
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.2, 30.0, 2.0
 #: seconds between signs of life, and without any after which a connection counts as lost
 _PING_EVERY, _SILENCE = 10.0, 35.0
@@ -77,8 +78,10 @@ class Connection:
         self._pauses = pauses
         self._link: _Link | None = None
         self._ready = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self._number = 0
+        self._failures = 0
         self._later: set[asyncio.Future[Any]] = set()
         self._watchers: set[Callable[[Health], None]] = set()
 
@@ -137,6 +140,23 @@ class Connection:
             await self._ready.wait()
         return self._link
 
+    async def tried(self, seconds: float) -> None:
+        """Wait for the connection, which is attempted at once. Raises WorkerUnreachable if the attempt fails, or takes
+        longer."""
+        before = self._failures
+        self._hurry.set()
+        connecting = asyncio.ensure_future(self.connected())
+        try:
+            async with asyncio.timeout(seconds):
+                while not connecting.done() and self._failures == before:
+                    await asyncio.wait([connecting], timeout=_LOOK)
+        except TimeoutError:
+            pass
+        finally:
+            connecting.cancel()
+        if self._link is None:
+            raise WorkerUnreachable(self.health.reason or f"The worker did not answer within {seconds:g} s.")
+
     @property
     def open_calls(self) -> int:
         """The number of calls without an answer."""
@@ -172,10 +192,14 @@ class Connection:
             except (KheishError, OSError, EOFError, TimeoutError) as error:
                 reason = error.detail if isinstance(error, KheishError) else str(error) or type(error).__name__
                 log.info("worker %s: %s", self.worker, reason)
+                self._failures += 1
                 self._note(status="lost", reason=reason)
             if time.monotonic() - began > self._pauses[1]:
                 pause = self._pauses[0]  # it was connected for a while
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # nosec B311  # spreads attempts
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                spread = pause * random.uniform(0.8, 1.2)  # nosec B311  # spreads attempts
+                await asyncio.wait_for(self._hurry.wait(), spread)
             pause = min(pause * _GROWTH, self._pauses[1])
 
     async def _connect_and_serve(self) -> None:

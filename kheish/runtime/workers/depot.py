@@ -27,6 +27,8 @@ Confine = Callable[[Sequence[str | Path]], Sequence[str | Path]]
 #: bytes of a pack, and of all files that a result changes
 MOST_PACK = 1024 * 1024 * 1024
 MOST_CHANGED = 2 * MOST_PACK
+#: refs of the results of runs, and how many of the latest stay
+RESULTS, MOST_RESULTS = "refs/kheish/results/", 20
 #: bytes of a changed file, and changed files of a result
 MOST_FILE, MOST_FILES = 256 * 1024 * 1024, 200_000
 _SECONDS = 600.0
@@ -121,6 +123,14 @@ class Depot:
             return self._git("rev-parse", "--verify", "--quiet", f"refs/kheish/{name}^{{commit}}").decode().strip()
         except KheishError:
             return None
+
+    def keep_result(self, run_id: str, commit: str) -> str:
+        """Keep the result of a run for users, beside those of the latest runs, and return its ref."""
+        kept = self._git("for-each-ref", "--format=%(refname)", "--sort=refname", RESULTS).decode().split()
+        for ref in kept[: max(0, len(kept) - MOST_RESULTS + 1)]:
+            self._git("update-ref", "-d", ref)
+        self.keep(f"results/{run_id}", commit)
+        return f"{RESULTS}{run_id}"
 
     # --- packs --------------------------------------------------------------------------------------------------------
 

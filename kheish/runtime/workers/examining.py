@@ -15,6 +15,7 @@ from kheish.runtime.workers.connection import Connection
 
 Verdict = Literal["ok", "warning", "error"]
 _SECONDS = 30.0
+_CONNECTED = 45.0  # seconds; the handshake has 30, and may be under way
 #: seconds of clock skew, and free bytes, below which a worker is fine
 _SKEW, _SPACE = 5.0, 5 * 1024**3
 _SAMPLE = 1024 * 1024
@@ -32,13 +33,16 @@ class Check:
 
 async def connect(link: Connection) -> Mapping[str, Any]:
     """Connect, and return what the worker reports about itself. Raises KheishError, TimeoutError."""
+    await link.tried(_CONNECTED)
     return await link.ask("about", {}, within=_SECONDS)
 
 
 async def examine(link: Connection, file: WorkerFile) -> list[Check]:
     """Return all checks of a worker."""
-    began, sent = time.monotonic(), time.time()
+    began = time.monotonic()
     try:
+        await link.tried(_CONNECTED)
+        sent = time.time()
         about = await connect(link)
     except (KheishError, TimeoutError) as error:
         why = link.health.reason or (error.detail if isinstance(error, KheishError) else "no answer within 30 s")

@@ -40,18 +40,22 @@ def split(job_id: str) -> tuple[str, str | None]:
 
 
 class FarJobs:
-    """The jobs of one worker."""
+    """The jobs of one worker. `most` of them run at the same time; others wait there (None: no limit)."""
 
-    def __init__(self, link: Connection) -> None:
+    def __init__(self, link: Connection, most: int | None = None) -> None:
         self._link = link
+        self._most = most
 
     async def start(self, job_id: str) -> None:
-        """Start the job. After a lost connection it is started again, since the claim lets one runner run it; if it is
-        missing then, it may have run, which `wait` reports as gone."""
+        """Start the job, once there is room for it.
+
+        After a lost connection it is started again, since the claim lets one runner run it; if it is missing then, it
+        may have run, which `wait` reports as gone.
+        """
         was_sent = False
         while True:
             try:
-                await self._link.call("start", self._job(job_id))
+                await self._link.call("start", {**self._job(job_id), "most": self._most})
                 return
             except WorkerLost:
                 was_sent = True

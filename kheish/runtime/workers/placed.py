@@ -143,7 +143,7 @@ class Placed:
             return None
         hello = self._workers.link(worker).health.hello
         available = hello is not None and hello.capabilities.get("sandbox") is True
-        return SandboxFacts(mode=self._workers.mode(worker), available=available)
+        return SandboxFacts(mode=self._workers.terms(worker).sandbox, available=available)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Placed:
                 "as_read": context.as_read,
             },
             "settings": {
-                "mode": self._workers.mode(link.worker),
+                "mode": self._workers.terms(link.worker).sandbox,
                 "identity": list(settings.identity),
                 "limits": {
                     "processes": settings.limits.processes,

@@ -5,26 +5,37 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kheish.errors import NotFound
+from kheish.errors import KheishError, NotFound
 from kheish.runtime.workers.carrier import Carrier
 from kheish.runtime.workers.connection import Connection, Health
 from kheish.runtime.workers.jobs import FarJobs
 
 #: how to find the carrier of a worker; it raises NotFound for one that is not defined
 Find = Callable[[str], Carrier]
-#: whether commands there are confined, or do not run
-Mode = Literal["required", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms on which commands run on a worker: whether they are confined or else do not run, and how many run at
+    the same time (None: no limit)."""
+
+    sandbox: Literal["required", "off"] = "required"
+    jobs: int | None = None
+
+
+CONFINED = Terms()
 
 
 class Workers:
     """The connections by worker id. `home` names the state root on all of them (see `home_of`)."""
 
-    def __init__(self, find: Find, home: str, mode: Callable[[str], Mode] = lambda worker: "required") -> None:
+    def __init__(self, find: Find, home: str, terms: Callable[[str], Terms] = lambda worker: CONFINED) -> None:
         self._find = find
-        self.mode = mode
+        self.terms = terms
         self._home = home
         self.on_connected: Callable[[str], None] = lambda worker: None
         self._links: dict[str, Connection] = {}
@@ -39,7 +50,7 @@ class Workers:
 
     def jobs(self, worker: str) -> FarJobs:
         """Return the jobs of a worker. Raises NotFound."""
-        return FarJobs(self.link(worker))
+        return FarJobs(self.link(worker), self.terms(worker).jobs)
 
     def health(self) -> Mapping[str, Health]:
         """Return the state of each connection that was used."""
@@ -51,10 +62,18 @@ class Workers:
         return link.open_calls if link is not None else 0
 
     async def renew(self, worker: str) -> None:
-        """Forget the connection, since the worker's definition has changed; its jobs continue."""
-        link = self._links.pop(worker, None)
-        if link is not None:
-            await link.close()
+        """Forget the connection if the worker's definition leads elsewhere now; its jobs continue."""
+        link = self._links.get(worker)
+        if link is None or self._leads_to(worker) == link.carrier:
+            return
+        del self._links[worker]
+        await link.close()
+
+    def _leads_to(self, worker: str) -> Carrier | None:
+        try:
+            return self._find(worker)
+        except KheishError:
+            return None
 
     async def close(self) -> None:
         """Close all connections."""

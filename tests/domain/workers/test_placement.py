@@ -132,6 +132,10 @@ def test_a_child_has_its_parents_worker_unless_it_names_one(p: Played) -> None:
         ({"carrier": "ssh", "address": "host", "resources": {"jobs": 1.5}}, "whole"),
         ({"carrier": "ray", "address": "http://head:1"}, "ray://"),
         ({"carrier": "ray", "address": "ray://user:token@head:10001"}, "token"),
+        ({"carrier": "ray", "address": "ray://-head:10001"}, "address"),
+        ({"carrier": "ray", "address": "ray://head;id:10001"}, "address"),
+        ({"carrier": "ray", "address": "ray://he\nad:10001"}, "address"),
+        ({"carrier": "ray", "address": "ray://[::1:10001"}, "address"),
         ({"carrier": "ray", "address": "head:10001", "resources": {"jobs": 2}}, "jobs"),
         ({"carrier": "ssh", "address": "host", "labels": ["Gpu!"]}, "labels"),
     ],
@@ -139,6 +143,11 @@ def test_a_child_has_its_parents_worker_unless_it_names_one(p: Played) -> None:
 def test_a_file_that_cannot_work_is_refused(fields: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         WorkerFile.model_validate(fields)
+
+
+@pytest.mark.parametrize("address", ["auto", "head:10001", "ray://head.example:10001/", "ray://[::1]:10001"])
+def test_addresses_of_ray(address: str) -> None:
+    assert WorkerFile(carrier="ray", address=address).jobs is None
 
 
 @pytest.mark.parametrize("address", ["host", "me@10.0.0.7", "big.example.com", "[::1]", "me_2@alias-1"])

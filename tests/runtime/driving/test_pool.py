@@ -146,6 +146,15 @@ async def test_the_number_of_processes_follows_its_setting(sized: Sized) -> None
     sized.size = 1
 
 
+async def test_a_smaller_number_ends_idle_processes_without_another_call(sized: Sized) -> None:
+    async with standin() as server:
+        await sized.ask(server.url)
+    (idle,) = sized.pool.pids()
+    sized.size = 0
+    await until(lambda: not Path(f"/proc/{idle}").exists())
+    sized.size = 1
+
+
 async def test_other_drivers_and_lookups_of_credentials_stay_in_the_daemon(sized: Sized) -> None:
     assert not sized.pool.accepts("scripted", request("http://127.0.0.1:1/v1"))
     assert not sized.pool.accepts("litellm", request("", settings={"api_base": None}))

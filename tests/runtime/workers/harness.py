@@ -19,9 +19,10 @@ from kheish.runtime.workers.far import stdio
 from kheish.runtime.workers.frames import Reader
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
-from kheish.runtime.workers.pool import Workers
+from kheish.runtime.workers.pool import Terms, Workers
 from tests.runtime.harness import Live
 
+UNCONFINED = Terms("off")
 SANDBOX = SandboxSettings(mode="off", available=False)
 PAUSES = (0.02, 0.05)
 
@@ -82,9 +83,9 @@ class Machine:
                 transport.close()
 
 
-def place(live: Live, machine: Carrier) -> Live:
+def place(live: Live, machine: Carrier, terms: Terms = UNCONFINED) -> Live:
     """Let the session's worker `big` be this machine, or what a carrier leads to."""
-    workers = Workers(lambda worker: machine, "home-1", lambda worker: "off")
+    workers = Workers(lambda worker: machine, "home-1", lambda worker: terms)
     workers._links["big"] = Connection("big", machine, "home-1", pauses=PAUSES)
     live.agent.workers = workers
     live.agent.executor = Placed(Local(), workers, lambda: SANDBOX)

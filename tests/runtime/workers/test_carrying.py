@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from kheish.cli.rendering import Rendering
+from kheish.client.sse import Event
 from kheish.domain import runs
 from kheish.domain.runs import Run
 from kheish.runtime.workers.carrying import Carrying
 from tests.runtime.harness import Live, call, living
 from tests.runtime.workers.harness import Machine, place, until
+from tests.support.daemon import git
 
 DONE = {"text": "done"}
 
@@ -55,6 +58,27 @@ async def test_the_workspace_goes_and_its_changes_come_back(it: Live, machine: M
     assert sorted(back["paths"]) == ["a.txt", "b.txt", "deep/c.txt"] and not back["conflicts"]
 
 
+async def test_a_conflict_is_reported_and_the_result_can_be_fetched(it: Live, machine: Machine, tmp_path: Path) -> None:
+    (it.workspace / "a.txt").write_text("one\n")
+    it.script(call("bash", command="echo there > a.txt; touch started; until [ -e go ]; do sleep 0.02; done"), DONE)
+    run = it.submit_run()
+    it.settle()
+    (folder,) = await until(lambda: [one for one in copies(machine) if (one / "started").exists()])
+    (it.workspace / "a.txt").write_text("here\n")
+    (folder / "go").touch()
+    await until(lambda: it.state.get(Run, run.run_id).is_final)
+    assert (it.workspace / "a.txt").read_text() == "here\n" and (it.workspace / "go").exists()
+    (back,) = it.data("run.workspace_returned")
+    assert back["conflicts"] == ["a.txt"]
+    event = Event("run.workspace_returned", 1, "s", run.run_id, None, None, back, "")
+    shown = Rendering().feed(event)
+    assert "a.txt: changed here as well" in shown and f"git fetch {back['repository']} {back['ref']}" in shown
+    mine = tmp_path / "mine"
+    git(tmp_path, "init", "-q", str(mine))
+    git(mine, "fetch", "-q", back["repository"], back["ref"])
+    assert git(mine, "show", "FETCH_HEAD:a.txt").strip() == "there"
+
+
 async def test_later_runs_have_what_was_changed_here_and_keep_what_is_ignored_there(it: Live, machine: Machine) -> None:
     (it.workspace / ".gitignore").write_text("cache/\n")
     it.script(call("bash", command="mkdir cache; echo warm > cache/x; echo 1 > n"), DONE)
@@ -85,7 +109,7 @@ async def test_a_cut_while_the_workspace_is_carried_loses_nothing(it: Live, mach
     it.script(call("bash", command="ls | wc -l; echo new > f7"), DONE)
     run = it.submit_run()
     it.settle()
-    await until(lambda: machine.opened)
+    await until(lambda: machine.streams)
     machine.cut()
     await until(lambda: it.state.get(Run, run.run_id).is_final)
     assert it.state.get(Run, run.run_id).status == "completed" and machine.opened > 1

@@ -19,7 +19,7 @@ from kheish.runtime.workers.placed import Placed
 from kheish.runtime.workers.pool import Workers
 from kheish.runtime.workers.ssh import Ssh
 from tests.runtime.harness import Live, call, living
-from tests.runtime.workers.harness import PAUSES, SANDBOX, until
+from tests.runtime.workers.harness import PAUSES, SANDBOX, UNCONFINED, until
 from tests.support import sshd
 from tests.support.sshd import Server
 
@@ -40,7 +40,7 @@ async def it(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OPENAI_API_KEY", "sekret-of-the-daemon")
     async with living(tmp_path, worker="far") as live:
         carrier = Ssh("far", config=server.config)
-        workers = Workers(lambda worker: carrier, "home-ssh", lambda worker: "off")
+        workers = Workers(lambda worker: carrier, "home-ssh", lambda worker: UNCONFINED)
         workers._links["far"] = Connection("far", carrier, "home-ssh", pauses=PAUSES)
         live.agent.workers, live.agent.executor = (
             workers,

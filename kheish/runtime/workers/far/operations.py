@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from kheish.beneath import Door, Hidden, pool
 from kheish.domain import workspaces
 from kheish.domain.permissions.rules import ToolCall
+from kheish.jobs import runner
 from kheish.jobs.runner import Jobs, Limits
+from kheish.jobs.values import JobState
 from kheish.runtime import binding, locating
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from kheish.state.state import State
 
 _MOST_OUTPUT = 1024 * 1024
+_ROOM = 0.1  # seconds between looks whether a command may start
 
 Show = Callable[[int, bytes], Awaitable[None]]
 
@@ -39,6 +42,7 @@ class Place:
     jobs: Jobs
     confines: bool
     home: str
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def hidden(self) -> Hidden:
@@ -144,8 +148,17 @@ async def _usable(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def _start(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
-    await place.jobs.start(str(args["job"]))
+    """Start a job, once fewer than `most` of the daemon's jobs run here."""
+    job, most = str(args["job"]), args.get("most")
+    async with place.starting:  # in the order of their arrival
+        while most is not None and await asyncio.to_thread(_must_wait, place.jobs, job, int(most)):  # noqa: ASYNC110
+            await asyncio.sleep(_ROOM)
+        await place.jobs.start(job)
     return {}
+
+
+def _must_wait(jobs: Jobs, job: str, most: int) -> bool:
+    return jobs.state(job) is JobState.UNCLAIMED and jobs.busy() >= most
 
 
 async def _follow(place: Place, args: Mapping[str, Any], show: Show) -> Mapping[str, Any]:
@@ -179,7 +192,7 @@ async def _jobs(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
     def look() -> list[dict[str, str]]:
         jobs = place.jobs
-        return [{"job": job, "state": str(jobs.state(job)), "owner": jobs.owner(job)} for job in jobs.list()]
+        return [{"job": job, "state": str(jobs.state(job)), "owner": runner.owner(jobs, job)} for job in jobs.list()]
 
     return {"jobs": await asyncio.to_thread(look)}
 

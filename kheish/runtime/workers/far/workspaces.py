@@ -67,9 +67,12 @@ class Copy:
 
     def result(self) -> Mapping[str, Any]:
         """Return the folder's commit after the tip, and the pack of what is new in it."""
-        tip = self.depot.kept(_TIP)
-        if tip is None or not self.folder.is_dir():
-            raise NotFound("The worker has no copy of this workspace.")
+        tip = self.depot.kept(_TIP) if self.depot.path.is_dir() and self.folder.is_dir() else None
+        if tip is None:
+            raise NotFound(
+                "The worker has no copy of this workspace any more: what runs changed there since their last return is "
+                "lost. A new run brings the workspace there again."
+            )
         commit = self.depot.snapshot(self.folder, tip)
         pack = self.depot.pack(commit, tip) if commit != tip else None
         found = {"pack": pack.name, "bytes": pack.stat().st_size} if pack is not None else {"pack": None, "bytes": 0}
