@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -222,6 +223,8 @@ class Campaign:
         found = checker.check(self.daemon.root, self.load.acks, ledger, since=self.checked)
         found += [Finding("odd_answer", when, line) for line in self.load.odd]
         found += [*self.copies.findings, *self.outbox.findings(journals.read(self.daemon.root)[0])]
+        kept = {"when": when, "findings": [str(one) for one in found], "acks": self.load.acks}
+        (self.folder / "checked.json").write_text(json.dumps(kept, indent=1))  # to check a kept root again
         self.tell(f"{when}: {self._acknowledged()} requests acknowledged, {len(found)} findings")
         self._found(found)
 
