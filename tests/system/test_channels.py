@@ -458,6 +458,12 @@ def test_the_daemon_announces_the_work_of_members(shared: Daemon) -> None:
     shared.client.tasks.update("news-db", task["task_id"], status="completed")
     [one] = until(lambda: shared.client.channels.proposals("news")["items"], what="it is announced")
     assert (one["by"], one["text"]) == ("daemon", "The task tidy up is completed.")
+    shared.write("outputs/script.yaml", {"kind": "command", "command": "true"})
+    seen = until(
+        lambda: [one for one in shared.http("GET", "/v1/problems").json()["items"] if "script" in one["path"]],
+        what="the untrusted command is reported, in one look at all targets",
+    )
+    assert seen and not shared.http("GET", "/v1/problems?code=reply_target_invalid").json()["items"]
 
 
 def test_a_schedule_posts_a_message(shared: Daemon) -> None:

@@ -400,6 +400,11 @@ def test_a_project_links_channels(shared: Daemon) -> None:
     assert thread in found.values() and found["about"] == [{"kind": "project_task", "id": f"{p}/t"}]
     members = shared.http("GET", "/v1/channels/room/members").json()["items"]
     assert {(one["member"], one["kind"]) for one in members} == {("ann", "human"), ("one", "agent"), ("two", "agent")}
+    shared.client.channels.post("room", "hello", addressed=["one"])
+    until(
+        lambda: any(turn["member"] == "one" for turn in shared.client.channels.turns("room")["items"]),
+        what="a member of the project has a turn",
+    )
     assert shared.client.projects.channels(p)["items"][0]["mirror"]
 
 

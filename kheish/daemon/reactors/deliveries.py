@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kheish import ids
 from kheish.daemon.reactors.base import Reactor
@@ -117,7 +117,8 @@ class Deliveries(Reactor):
         known = self._state.definitions
         for one in list(known.all()):
             for field in ("reply_targets", "announce"):
-                given = [_plain(target) for target in getattr(one.value, field, None) or ()]
+                named = getattr(one.value, field, None) or ()
+                given = [target.plain for target in named if isinstance(target, ReplyTarget)]
                 for fault in targets.faults(known, given, None, field):
                     self._problems.add(INVALID, one.path, f"{fault.path.lstrip('/')}: {fault.message}")
         for name in known.by_kind["outputs"].keys() & known.by_kind["connectors"].keys():
@@ -134,8 +135,3 @@ class Deliveries(Reactor):
     async def close(self) -> None:
         """Wait for the attempts in progress."""
         await self.engine.close()
-
-
-def _plain(target: Any) -> Any:
-    """Return a target of a file as a request has it."""
-    return target.plain if isinstance(target, ReplyTarget) else target

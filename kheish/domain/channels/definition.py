@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -135,6 +135,11 @@ class ChannelFile(_Part):
     def agents(self) -> tuple[MemberFile, ...]:
         """The members that are agents."""
         return tuple(one for one in self.members if one.kind == "agent")
+
+    def with_members(self, members: Iterable[MemberFile]) -> ChannelFile:
+        """Return the file with other members. A plain copy would keep the `by_id` and `agents` of these."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**fields, "members": tuple(members)})
 
     @property
     def sessions(self) -> Iterator[str]:

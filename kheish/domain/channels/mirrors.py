@@ -30,7 +30,7 @@ def with_mirrored(state: State, channel_id: str, file: ChannelFile) -> ChannelFi
     known = mirrors.known.get(channel_id)
     if known is not None and known[0][0] is file and _are_same(known[0][1], projects):
         return known[1]
-    merged = file.model_copy(update={"members": (*file.members, *_taken_over(file, projects))})
+    merged = file.with_members((*file.members, *_taken_over(file, projects)))
     mirrors.known[channel_id] = ((file, projects), merged)
     return merged
 
