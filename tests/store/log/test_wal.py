@@ -309,7 +309,10 @@ def test_a_full_disk_fails_the_log_and_keeps_what_was_acknowledged(tmp_path: Pat
     """In a process of its own, with a limit on the size of files that stands for a full disk."""
     code = f"import tests.store.log.test_wal as t; from pathlib import Path; t.fill(Path({str(tmp_path)!r}))"
     limits = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # noqa: E731
-    done = subprocess.run([sys.executable, "-c", code], preexec_fn=limits, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # else it would keep the first 1,000 bytes of bytecode
+    done = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=limits, capture_output=True, text=True, check=False, env=env
+    )
     assert done.returncode == 0, done.stderr
     acknowledged = int(done.stdout)
     found = wal.recover(folder_of(tmp_path))
