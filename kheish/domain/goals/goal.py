@@ -73,6 +73,7 @@ class Goal:
     note: str | None = None  # what that person answered, for the next run
     completed_at: str | None = None
     unattended: bool = False  # no person attends the run that set it
+    since: int = 0  # the entry that set the objective, or the one of the run in which an agent did
 
     @property
     def is_resting(self) -> bool:
@@ -137,6 +138,9 @@ def _fold_set(old: Goal | None, event: events.GoalSet, entry: Entry, tables: Tab
     given: dict[str, Any] = {"objective": event.objective, "completion": event.completion, "budget": event.budget,
                              "checks_ask": event.checks_ask, "set_by": entry.actor, "status": "active",
                              "n": entry.n, "unattended": is_unattended(tables[Run], entry)}  # fmt: skip
+    own = tables[Run].get(entry.run or "")
+    if old is None or (old.goal_id, old.objective) != (event.goal_id, event.objective):
+        given["since"] = own.made if own is not None else entry.n
     if old is not None and old.goal_id == event.goal_id:
         return changed(old, **given, **_FRESH, **_UNCLAIMED, why=None, next=None, wait_until=None)
     active = tables[Run].get(tables[Session][entry.session or ""].active or "")
@@ -153,6 +157,8 @@ def _fold_change(old: Goal, entry: Entry, tables: Tables) -> dict[str, Any]:
             given: dict[str, Any] = {name: value for name in names if (value := getattr(event, name)) is not None}
             if event.completion is not None:
                 given["checks_ask"] = False  # a user wrote the requirement
+            if event.objective is not None:
+                given["since"] = entry.n
             return given if given.keys() <= {"budget"} else {**given, **_UNCLAIMED}
         case events.GoalPaused(why=why, question_id=question_id):
             return {"status": "paused", "why": why, "question_id": question_id}
@@ -245,7 +251,12 @@ def _fold_end(old: Goal, entry: Entry, tables: Tables) -> dict[str, Any]:
         case events.RunCompleted():
             # A run that uses up the budget is followed by the wrap-up, whatever it did.
             moved = own.used_tool or own.has_declared or own.purpose != "work"
-            return {**fields, "idle": 0 if moved else old.idle + 1, "failures": 0, "retry_at": None, "last_error": None}
+            # A claim that is still to be checked proves nothing: else one that is always false would go on for ever.
+            failures = old.failures if fields.get("is_confirmed") is False else 0
+            return {
+                **fields, "idle": 0 if moved else old.idle + 1, "failures": failures, "retry_at": None,
+                "last_error": None,
+            }  # fmt: skip
         case events.RunFailed(error=error):
             return fields if old.limit else {**fields, **_fold_failed(old, f"{error.code}: {error.message}", entry.at)}
         case events.RunCancelled():

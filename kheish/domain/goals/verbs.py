@@ -151,6 +151,10 @@ def declare(state: State, run: Run, event: events.GoalDeclared, *, by: str) -> l
     goal = _open(state, run.session_id)
     if goal.status == "paused":
         raise GoalStateConflict(f"The goal is paused ({goal.why}); a person resumes it.")
+    if event.status == "complete" and run.made < goal.since:
+        raise GoalStateConflict(
+            "The goal was set after this run began. Read it with get_goal; its next run may claim that it is complete."
+        )
     if event.status == "working" and is_blank(event.next or "") and event.wait_until is None:
         raise Invalid("Say what comes next, or until when you wait: next, wait_until.")
     if event.wait_until is not None:

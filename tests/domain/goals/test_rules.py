@@ -248,6 +248,45 @@ def test_a_claim_stands_only_with_the_end_of_its_run_and_the_requirement(p: Play
     assert (goal(p).status, goal(p).why) == ("complete", "done")
 
 
+@pytest.mark.parametrize("change", ["cleared and set again", "another objective", "set over it"])
+def test_a_run_of_an_earlier_objective_cannot_claim_the_new_one(p: Played, change: str) -> None:
+    begun(p)
+    stale = run_of(p)
+    p.move(stale, events.RunStarted())
+    wanted = Wanted(objective="something else")
+    if change == "another objective":
+        p.state.append(*verbs.change(p.state, "s", wanted, events.GoalBudget(), by="ann"))
+    else:
+        if change == "cleared and set again":
+            p.state.append(*verbs.clear(p.state, "s", by="ann"))
+        p.state.append(*verbs.set_goal(p.state, "s", wanted, by="ann"))
+    with pytest.raises(GoalStateConflict, match="after this run began"):
+        declare(p, stale, status="complete")
+    declare(p, stale, status="working", next="look at it")
+    runs.complete(p.state, stale, "done")
+    fresh = run_of(p)
+    declare(p, fresh, status="complete", why="done")
+    work(p, fresh)
+    step(p)
+    assert (goal(p).status, goal(p).objective) == ("complete", "something else")
+    assert table(p.reloaded("s")) == table(p.state.sessions["s"])
+
+
+def test_claims_that_are_always_false_pause_the_goal(p: Played, clock: Clock) -> None:
+    begun(p, completion=({"workspace_file": "x"},))
+    for number in range(1, 6):
+        claims = run_of(p)
+        declare(p, claims, status="complete")
+        work(p, claims)
+        check = run_of(p)
+        assert p.run(check).request.metadata["purpose"] == "check"
+        work(p, check, over="failed")
+        assert goal(p).failures == number
+        clock.now += 3601
+    step(p)
+    assert (goal(p).status, goal(p).why) == ("paused", "failures")
+
+
 def test_the_time_of_runs_counts_and_the_next_run_gets_the_rest(p: Played, clock: Clock) -> None:
     begun(p, budget={"wall_time": 100.0})
     run = run_of(p)
