@@ -1562,7 +1562,7 @@ class ExtendProjectTask(TypedDict):
 
     claim_id: str
     ttl: NotRequired[str | None]
-    """The time from now (`5m`)."""
+    """The time from now (`5m`). A claim that lasts longer stays as long."""
 
 
 class FieldChange(TypedDict):
@@ -2402,9 +2402,9 @@ class MemberFile(TypedDict):
     kind: Literal["human", "agent"]
     """`human`: a person with a token; `agent`: the agent of a session."""
     session: NotRequired[str | None]
-    """Of an agent: its session, in which its turns run."""
+    """An agent's session, where its turns run."""
     person: NotRequired[str | None]
-    """Of a human: the person that their tokens name."""
+    """A human's name as a person, as in their tokens."""
     name: NotRequired[str | None]
     """The name shown to others; `@name` addresses it too. Without it: the persona's name of an agent, or the id."""
     role: NotRequired[str | None]

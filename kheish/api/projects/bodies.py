@@ -91,7 +91,7 @@ class ExtendProjectTask(Body):
 
     claim_id: Name
     ttl: Ttl | None = None
-    """The time from now (`5m`)."""
+    """The time from now (`5m`). A claim that lasts longer stays as long."""
 
 
 class ReleaseProjectTask(Body):

@@ -173,7 +173,8 @@ def extend(state: State, place: Place, task_id: str, claim_id: str, ttl: float) 
     task = held(state, place.project, task_id, claim_id)
     assert task.claim is not None
     if task.claim.run_id is None:
-        until = ids.stamp(state.clock() + ttl)
+        # A heartbeat never shortens what a longer `ttl` gave before.
+        until = max(task.claim.expires_at or "", ids.stamp(state.clock() + ttl))
         extended = events.ProjectTaskExtended(
             project=place.project, task_id=task_id, claim_id=claim_id, expires_at=until
         )
@@ -243,7 +244,7 @@ def result(
             project=place.project, task_id=task_id, output=output, reason=reason, person=place.person
         )
     return events.ProjectTaskEnded(
-        project=place.project, task_id=task_id, status=status, output=output, reason=reason  # type: ignore[arg-type]
+        project=place.project, task_id=task_id, status=status, output=output, reason=reason  # type: ignore[arg-type]  # the callers' bodies check it
     )  # fmt: skip
 
 

@@ -92,6 +92,7 @@ def test_an_outside_holder_extends_its_claim(board: Board) -> None:
         claim = await board.claim("a", ttl=60.0)
         board.now += 59.0
         assert claims.extend(board.state, board.place, "a", claim.claim_id, 60.0).expires_at == ids.stamp(NOW + 119)
+        assert claims.extend(board.state, board.place, "a", claim.claim_id, 5.0).expires_at == ids.stamp(NOW + 119)
         board.now += 59.0
         with pytest.raises(TaskClaimed):
             await board.claim("a", "other")
