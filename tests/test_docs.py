@@ -256,7 +256,9 @@ def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
     assert "morning.yaml is valid" in seen and "Morning report" in seen and "T09:00:00+0" in seen
     seen = reader.type(fire)
     assert "morning is dispatched: run_" in seen and "morning is paused" in seen and "morning is resumed" in seen
-    assert "run_" in reader.type("kheish runs list --session reports --quiet")
+    until(
+        lambda: "completed" in reader.type("kheish runs list --session reports"), what="the run that is fired completes"
+    )
 
 
 def test_that_connectors_take_requests_word_for_word(reader: Reader) -> None:
