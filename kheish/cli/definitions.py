@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -212,6 +213,17 @@ def read_file(file: str) -> str:
         return Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"Cannot read {file}: {error}.") from error
+
+
+def json_object(text: str, what: str, example: str) -> dict[str, Any]:
+    """Return the object that a text has as JSON (`-`: stdin has it). Raises UsageError."""
+    try:
+        value = json.loads(read_file("-") if text == "-" else text)
+    except ValueError as error:
+        raise click.UsageError(f"{what}: this is no JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{what}: give a JSON object, such as '{example}'.")
+    return value
 
 
 def stored(settings: Settings, name: str, document: Mapping[str, Any]) -> None:

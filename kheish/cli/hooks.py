@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli import asking
-from kheish.cli.definitions import commands, read_file
+from kheish.cli.definitions import commands, json_object, read_file
 from kheish.cli.options import Settings, page_options, pass_settings
 from kheish.cli.output import Column, emit, fitting, listing, plain, say, when
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 hooks = commands("hooks", "hook", "Manage hooks: their files and invocations; import and test them.")
 _STATES = ("running", "settled", "dead")
+_INPUT = '{"tool_name": "Bash"}'
 _INVOCATIONS: tuple[Column, ...] = (
     ("ID", "invocation_id"),
     ("AT", lambda one: when(one["invoked_at"])),
@@ -63,7 +64,8 @@ def _list(
 @pass_settings
 def test(settings: Settings, name: str, input: str, event: str | None, session: str | None) -> int:
     """Run a hook once with fields of its input as JSON (`-`: stdin), and show its answer, which decides nothing."""
-    done = settings.client().hooks.test(name, input=_object(input), event=event, session=session)
+    given = json_object(input, "The input", _INPUT)
+    done = settings.client().hooks.test(name, input=given, event=event, session=session)
 
     def human() -> None:
         say(plain(f"{name} at {done['event']}: {done['result']}{': ' + done['reason'] if done['reason'] else ''}"))
@@ -75,17 +77,6 @@ def test(settings: Settings, name: str, input: str, event: str | None, session: 
 
     emit(settings, done, ids=[done["invocation_id"]], human=human)
     return 1 if done["result"] == "failed" else 0
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    """Return the fields that a text has. Raises UsageError."""
-    try:
-        value = json.loads(read_file("-") if text == "-" else text)
-    except ValueError as error:
-        raise click.UsageError(f"The input is no JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise click.UsageError('The input must be a JSON object, such as \'{"tool_name": "Bash"}\'.')
-    return value
 
 
 # --- import -----------------------------------------------------------------------------------------------------------

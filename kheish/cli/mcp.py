@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli import asking, logging_in
-from kheish.cli.definitions import commands, read_file
+from kheish.cli.definitions import commands, json_object, read_file
 from kheish.cli.options import Group, Settings, pass_settings
 from kheish.cli.output import Column, emit, listing, plain, say, table, when
 
@@ -49,20 +48,10 @@ def connect(settings: Settings, name: str, session: str | None) -> int:
 @pass_settings
 def call(settings: Settings, name: str, tool: str, arguments: str, session: str | None) -> int:
     """Call a tool of a server with its arguments as JSON (`-`: stdin), and print the result."""
-    answer = settings.client().mcp.call_tool(name, tool, arguments=_object(arguments), session=session)
+    given = json_object(arguments, "The arguments", '{"path": "a.txt"}')
+    answer = settings.client().mcp.call_tool(name, tool, arguments=given, session=session)
     emit(settings, answer, ids=[], human=lambda: say(plain(answer["content"])))
     return 1 if answer["is_error"] else 0
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    """Return the arguments that a text has. Raises UsageError."""
-    try:
-        value = json.loads(read_file("-") if text == "-" else text)
-    except ValueError as error:
-        raise click.UsageError(f"The arguments are no JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise click.UsageError('The arguments must be a JSON object, such as \'{"path": "a.txt"}\'.')
-    return value
 
 
 @mcp.command()

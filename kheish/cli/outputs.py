@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import click
 
-from kheish.cli.definitions import commands
+from kheish.cli.definitions import commands, json_object
 from kheish.cli.options import Settings, pass_settings
 from kheish.cli.output import emit, plain, say
 
@@ -21,7 +18,8 @@ outputs = commands("outputs", "output", "Manage the places that outputs are deli
 @pass_settings
 def test(settings: Settings, name: str, text: str | None, target: str) -> int:
     """Send a sample to an output, once."""
-    done = settings.client().outputs.test(name, target=_object(target), content=text)
+    given = json_object(target, "The target", '{"channel": "C123"}')
+    done = settings.client().outputs.test(name, target=given, content=text)
     took = f"{done['duration_ms']} ms"
     line = f"{name}: sent ({took})" if done["ok"] else f"{name}: not sent: {done['error']} ({took})"
     emit(settings, done, ids=[name], human=lambda: say(plain(line)))
@@ -36,13 +34,3 @@ def enable(settings: Settings, name: str) -> None:
     done = settings.client().outputs.enable(name)
     line = f"{name} is on. Its dead letters: kheish deliveries replay --all --to {name}"
     emit(settings, done, ids=[name], human=lambda: say(plain(line)))
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"The target is no JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise click.UsageError('The target must be a JSON object, such as \'{"channel": "C123"}\'.')
-    return value

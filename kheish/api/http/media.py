@@ -100,6 +100,7 @@ async def read(req: Request, model: type[M]) -> M:
     try:
         if not plain_json(raw):
             return await parsing.run(explain, model, raw)
+        # pydantic types this as Any in some releases only.
         return model.__pydantic_validator__.validate_json(raw, strict=True)  # type: ignore[no-any-return,unused-ignore]
     except (ValidationError, ValueError, RecursionError):
         # The reader of Definitions explains the faults in plain words. It is slow, so it runs off the event loop.

@@ -47,7 +47,7 @@ class SessionsMemory:
         await views.document(self._state, Session, session_id)
         revision = revisions.parse(rev)
         is_event = isinstance(revision, revisions.Event) and 0 <= revision.n <= self._state.n
-        n = revision.n if is_event else (await self._services.past.resolve(rev)).n  # type: ignore[union-attr]
+        n = revision.n if is_event else (await self._services.past.resolve(rev)).n  # type: ignore[union-attr]  # `is_event` says which
         await self._state.caught_up()
         line = await asyncio.to_thread(self._last_request, session_id, n or 0)
         if line is None:

@@ -34,8 +34,8 @@ class Assets(Reactor):
             await self._state.caught_up(timeout=60)
         cursor: str | None = None
         while True:
-            index, given = self._state.index, {"limit": _PAGE, "cursor": cursor, "statuses": ("pending",)}
-            page = await asyncio.to_thread(index.things, "asset", **given)  # type: ignore[arg-type]
+            index = self._state.index
+            page = await asyncio.to_thread(index.things, "asset", limit=_PAGE, cursor=cursor, statuses=("pending",))
             for doc in page.items:
                 self._service.deriver.begin(doc["asset_id"])
             cursor = page.next_cursor

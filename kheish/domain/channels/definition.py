@@ -47,9 +47,9 @@ class MemberFile(_Part):
     kind: Literal["human", "agent"]
     """`human`: a person with a token; `agent`: the agent of a session."""
     session: Slug | None = None
-    """Of an agent: its session, in which its turns run."""
+    """An agent's session, where its turns run."""
     person: str | None = Field(default=None, min_length=1, max_length=200)
-    """Of a human: the person that their tokens name."""
+    """A human's name as a person, as in their tokens."""
     name: Name | None = None
     """The name shown to others; `@name` addresses it too. Without it: the persona's name of an agent, or the id."""
     role: str | None = Field(default=None, max_length=200)

@@ -240,7 +240,7 @@ class ConnectorFile(_Part):
     @property
     def way(self) -> Literal["socket", "http", "poll", "webhook"]:
         """The mode in effect."""
-        return self.mode or _MODES.get(self.kind, ("http",))[0]  # type: ignore[return-value]
+        return self.mode or _MODES.get(self.kind, ("http",))[0]  # type: ignore[return-value]  # texts of a table
 
     @property
     def policy(self) -> SessionPolicy:

@@ -20,19 +20,18 @@ class Moment:
     takes_text: bool = False
 
 
-_TOOL = {"subject": "tool_name"}
 MOMENTS: Mapping[str, Moment] = {
     moment.name: moment
     for moment in (
         Moment(name="session_start", shown="SessionStart", subject="source", takes_text=True),
         Moment(name="session_end", shown="SessionEnd", in_run=False, subject="reason"),
         Moment(name="user_prompt_submit", shown="UserPromptSubmit", blocks=True, takes_text=True),
-        Moment(name="pre_tool_use", shown="PreToolUse", blocks=True, **_TOOL),  # type: ignore[arg-type]
-        Moment(name="post_tool_use", shown="PostToolUse", **_TOOL),  # type: ignore[arg-type]
-        Moment(name="post_tool_use_failure", shown="PostToolUseFailure", **_TOOL),  # type: ignore[arg-type]
+        Moment(name="pre_tool_use", shown="PreToolUse", blocks=True, subject="tool_name"),
+        Moment(name="post_tool_use", shown="PostToolUse", subject="tool_name"),
+        Moment(name="post_tool_use_failure", shown="PostToolUseFailure", subject="tool_name"),
         Moment(name="post_tool_batch", shown="PostToolBatch", blocks=True),
-        Moment(name="permission_request", shown="PermissionRequest", **_TOOL),  # type: ignore[arg-type]
-        Moment(name="permission_denied", shown="PermissionDenied", **_TOOL),  # type: ignore[arg-type]
+        Moment(name="permission_request", shown="PermissionRequest", subject="tool_name"),
+        Moment(name="permission_denied", shown="PermissionDenied", subject="tool_name"),
         Moment(name="stop", shown="Stop", blocks=True),
         Moment(name="stop_failure", shown="StopFailure", in_run=False, subject="error"),
         Moment(name="subagent_start", shown="SubagentStart", subject="agent_type", takes_text=True),

@@ -47,9 +47,9 @@ class _Part(BaseModel):
 class RetryPolicy(_Part):
     """The repetition of failed attempts."""
 
-    max: Annotated[Duration, Field(ge=1, le=86_400, validate_default=True)] = "10m"  # type: ignore[assignment]
+    max: Annotated[Duration, Field(ge=1, le=86_400, validate_default=True)] = "10m"  # type: ignore[assignment]  # validated
     """The longest pause between two attempts; pauses double from one second."""
-    give_up: Annotated[Duration, Field(ge=1, le=30 * 86_400, validate_default=True)] = "24h"  # type: ignore[assignment]
+    give_up: Annotated[Duration, Field(ge=1, le=30 * 86_400, validate_default=True)] = "24h"  # type: ignore[assignment]  # validated
     """The time after which a delivery becomes a dead letter."""
 
 
@@ -100,7 +100,7 @@ class OutputFile(_Part):
     """The settings of a kind from an installed package."""
     slots: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Ref] = Field(default_factory=dict)
     """The slots of a kind from an installed package, by its own names for them."""
-    timeout: Annotated[Duration, Field(ge=1, le=600, validate_default=True)] = "30s"  # type: ignore[assignment]
+    timeout: Annotated[Duration, Field(ge=1, le=600, validate_default=True)] = "30s"  # type: ignore[assignment]  # validated
     """The time for each attempt."""
     retry: RetryPolicy = RetryPolicy()
     """The repetition of failed attempts."""

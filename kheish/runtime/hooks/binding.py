@@ -46,7 +46,7 @@ def files_of(hook: HookFile) -> dict[str, str]:
     for path in named.words:
         _add(found, path, _digest(path) if _is_own(path) else None)
     for path in (*named.words, *named.inside):
-        if named.below and path not in found and _is_own(f"{path}/") and os.path.isdir(path):  # noqa: PTH112
+        if named.below and path not in found and _is_own(f"{path}/") and os.path.isdir(path):  # noqa: PTH112 - a hook names it as a text
             folders[path] = None
     own = [one for one in folders if _is_own(f"{one}/")]
     if len(own) * len(named.below) > _LOOKUPS:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from kheish.beneath import Door, files, names, pool
 from kheish.beneath.door import Root, opened
@@ -173,7 +174,7 @@ def _entries(root: Root, left_out: list[str]) -> Iterator[tuple[str, Path, int]]
                 left_out.append(f"{path}: lies too deep")
 
 
-def _copy(handle: object, target: Path | None, room: int, mode: int) -> tuple[str | None, int]:
+def _copy(handle: BinaryIO, target: Path | None, room: int, mode: int) -> tuple[str | None, int]:
     """Hash a file, and copy it if there is a target; None for one that is larger than the room."""
     content, size = hashlib.sha256(), 0
     out = None
@@ -181,7 +182,7 @@ def _copy(handle: object, target: Path | None, room: int, mode: int) -> tuple[st
         target.parent.mkdir(parents=True, exist_ok=True)
         out = target.open("wb")
     try:
-        while chunk := handle.read(_CHUNK):  # type: ignore[attr-defined]
+        while chunk := handle.read(_CHUNK):
             pool.check()
             size += len(chunk)
             if size > room:

@@ -7,7 +7,7 @@ the depot, from which it can be taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kheish.beneath import Door, entries, names
@@ -59,9 +59,9 @@ def _side(mode: str | None, blob: str | None) -> tuple[str, str] | None:
     return (mode, blob) if mode is not None and blob is not None else None
 
 
-def _act(done: Returned, change: Change, verb: object, *arguments: object, **named: object) -> None:
+def _act(done: Returned, change: Change, verb: Callable[..., object], *arguments: object, **named: object) -> None:
     try:
-        verb(*arguments, **named)  # type: ignore[operator]
+        verb(*arguments, **named)
     except (NotBeneath, NotThere) as error:
         done.refused[names.shown(change.path)] = error.detail
     else:

@@ -152,7 +152,7 @@ async def _start(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """Start a job, once fewer than `most` of the daemon's jobs run here."""
     job, most = str(args["job"]), args.get("most")
     async with place.starting:  # in the order of their arrival
-        while most is not None and await asyncio.to_thread(_must_wait, place, job, int(most)):  # noqa: ASYNC110
+        while most is not None and await asyncio.to_thread(_must_wait, place, job, int(most)):  # noqa: ASYNC110 - jobs of other processes end, too
             await asyncio.sleep(_ROOM)
         await place.jobs.start(job)
         place.begun.add(job)
