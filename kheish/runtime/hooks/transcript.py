@@ -19,7 +19,7 @@ from kheish.domain.hooks import wire
 from kheish.runtime import prompt
 from kheish.state.state import State
 
-_KNOWN = 512  # sessions whose files are continued instead of being written anew
+_KNOWN = 512  # sessions whose files are continued instead of being rewritten
 
 
 class Transcripts:
