@@ -27,6 +27,8 @@ class Standin:
     old: bool = False
     elsewhere: str | None = None  # the authorization server that it names, instead of its own
     big: int = 0
+    cuts: bool = False  # the stream of a call, before its answer
+    refusal: str | None = None  # what calls are answered with, as an error
     sessions: set[str] = field(default_factory=set)
     calls: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -139,7 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         method, session = message["method"], self.headers.get("mcp-session-id")
         if method == "server/discover":
-            self._send(400, {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}})
+            error = {"code": -32000, "message": "Bad Request: Server not initialized"}
+            self._send(400, {"jsonrpc": "2.0", "id": None, "error": error})  # as the TypeScript SDK does
         elif method == "initialize":
             new = f"session-{len(one.headers)}"
             one.sessions.add(new)
@@ -158,13 +161,16 @@ class _Handler(BaseHTTPRequestHandler):
         one, params = self.standin, message.get("params") or {}
         schema = {"type": "object", "properties": {"text": {"type": "string"}}}
         if message["method"] == "tools/list":
-            result: Any = {"tools": [{"name": "echo", "description": "Echo.", "inputSchema": schema}]}
+            answer: Any = {"result": {"tools": [{"name": "echo", "description": "Echo.", "inputSchema": schema}]}}
         else:
             one.calls.append(params["arguments"])
             content = "x" * one.big if one.big else f"web: {params['arguments'].get('text')}"
-            result = {"content": [{"type": "text", "text": content}]}
-        data = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
-        self._send(200, f"event: message\ndata: {data}\n\n".encode(), Content_Type="text/event-stream")
+            answer = {"result": {"content": [{"type": "text", "text": content}]}}
+            if one.refusal is not None:
+                answer = {"error": {"code": -32000, "message": one.refusal}}
+        data = json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer})
+        events = ": at it\n\n" if one.cuts and "result" in answer and one.calls else f"event: message\ndata: {data}\n\n"
+        self._send(200, events.encode(), Content_Type="text/event-stream")
 
 
 @contextmanager
