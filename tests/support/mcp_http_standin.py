@@ -39,6 +39,9 @@ class Standin:
     revoked: list[str] = field(default_factory=list)
     expires_in: int = 3600
     refuses: bool = False  # the renewal of tokens
+    is_lazy: bool = False  # it greets everyone, and asks for a login later
+    scope: str | None = None  # what calls need
+    granted: str = ""  # the scope of the newest login
     opened: list[str] = field(default_factory=list)  # the pages of logins
 
     def forget(self) -> None:
@@ -119,6 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         one.grants.append(given)
         if given["grant_type"] == "authorization_code":
             asked = one.codes.pop(given["code"])
+            one.granted = asked.get("scope", "")
             digest = hashlib.sha256(given["code_verifier"].encode()).digest()
             assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == asked["code_challenge"]
         elif one.refuses:
@@ -126,20 +130,27 @@ class _Handler(BaseHTTPRequestHandler):
             return
         token = f"access-token-{len(one.grants)}-of-the-standin"
         one.tokens = {token}
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": one.expires_in}
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": one.expires_in, "scope": one.granted}
         self._send(200, {**answer, "refresh_token": f"refresh-token-{len(one.grants)}-of-the-standin"})
 
     def _mcp(self, message: dict[str, Any]) -> None:
         one = self.standin
         one.headers.append(dict(self.headers))
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
-        if (one.needs is not None and token != one.needs) or (one.has_oauth and token not in one.tokens):
+        is_greeting = message["method"] in ("server/discover", "initialize", "notifications/initialized")
+        is_open = one.is_lazy and is_greeting
+        if (one.needs is not None and token != one.needs) or (
+            one.has_oauth and token not in one.tokens and not is_open
+        ):
             more = {
                 "WWW_Authenticate": f'Bearer resource_metadata="{one.url}/.well-known/oauth-protected-resource/mcp"'
             }
             self._send(401, {"error": "unauthorized"}, **(more if one.has_oauth else {}))
             return
         method, session = message["method"], self.headers.get("mcp-session-id")
+        if one.scope is not None and method == "tools/call" and one.scope not in one.granted.split():
+            self._send(403, {}, WWW_Authenticate=f'Bearer error="insufficient_scope", scope="{one.scope}"')
+            return
         if method == "server/discover":
             error = {"code": -32000, "message": "Bad Request: Server not initialized"}
             self._send(400, {"jsonrpc": "2.0", "id": None, "error": error})  # as the TypeScript SDK does

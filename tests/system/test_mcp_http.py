@@ -129,6 +129,24 @@ def test_a_login_by_oauth_is_kept_in_the_vault_renewed_and_revoked(daemon: Daemo
         assert not [one for one in daemon.client.access.accounts()["items"] if one["kind"] == "oauth"]
 
 
+def test_a_login_asks_for_the_scopes_of_the_file_and_for_what_a_call_lacked(daemon: Daemon) -> None:
+    with serving(has_oauth=True, is_lazy=True, scope="notes:write") as web:
+        file = {"url": f"{web.url}/mcp", "auth": {"oauth": {"scopes": ["notes:read"]}}}
+        put(daemon, "scoped", file)
+        assert log_in(daemon, web, "scoped")["status"] == "done", "the server asks for it after its greeting"
+        assert web.granted == "notes:read"
+        with pytest.raises(FetchFailed, match=r"has not the scope notes:write .* kheish mcp login scoped"):
+            echo(daemon, "scoped")
+        assert daemon.client.mcp.get("scoped")["state"] == "ready" and not web.calls
+        assert log_in(daemon, web, "scoped")["status"] == "done"
+        assert web.granted == "notes:read notes:write"
+        assert echo(daemon, "scoped") == "web: hi"
+    with serving() as web:
+        put(daemon, "open", {"url": f"{web.url}/mcp", "auth": {"oauth": {}}})
+        with pytest.raises(Conflict, match="asks for no login"):
+            daemon.client.access.add_account(server="open")
+
+
 def test_tokens_of_one_issuer_are_never_used_with_another(daemon: Daemon) -> None:
     with serving(has_oauth=True) as web, serving(has_oauth=True) as other:
         put(daemon, "moved", {"url": f"{web.url}/mcp", "auth": {"oauth": {}}})
