@@ -135,5 +135,5 @@ async def _announce(client: _Client, context: Context) -> None:
 
 
 def _key(context: Context) -> Any:
-    """Return what tells connections apart: over HTTP, the session's id; over stdio, there is but one."""
+    """Return the key of a connection: over HTTP, the id of its session; over stdio, there is but one."""
     return context.request.headers.get("mcp-session-id") if context.request is not None else None
