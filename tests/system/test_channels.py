@@ -269,7 +269,10 @@ def test_messages_are_edited_removed_found_and_reacted_to(shared: Daemon) -> Non
     for wrong, status in (("x" * 16385, 413), ("ä" * 8193, 413), (" ", 400), ("\u200b\u2060\u3164", 400), ("", 400)):
         assert shared.http("POST", "/v1/channels/react/messages", {"text": wrong}).status_code == status, wrong[:9]
     assert shared.http("POST", "/v1/channels/react/messages", {"text": "ä" * 8192}).status_code == 201
-    for wrong in ("<script>", "../..", "👍" * 64):
+    for spelling in (":+1:", "👍\ufe0f", ":thumbs_up:"):
+        assert channels.react("react", "root", spelling)["reactions"][1] == {"emoji": "👍", "by": ["human:local"]}
+    assert len(channels.remove_reaction("react", "root", ":thumbsup:")["reactions"]) == 1
+    for wrong in ("<script>", "../..", "👍" * 64, ":nope:"):
         answer = shared.http("POST", f"/v1/channels/react/messages/{root['thread']}/reactions", {"emoji": wrong})
         assert answer.status_code == 400, wrong
     channels.react("react", "root", "👨‍👩‍👧‍👦")
@@ -349,6 +352,12 @@ def test_threads_have_a_status_and_things_that_they_are_about(shared: Daemon) ->
     assert (changed["status"], changed["about"], changed["title"]) == ("resolved", about, "A long story")
     assert [one["thread"] for one in channels.threads("threads", about="incident/42")["items"]] == [root["thread"]]
     assert not channels.threads("threads", status="open")["items"]
+    for odd in ("incident", "/42", "incident/", "project_task/p", "x" * 401 + "/1"):
+        answer = shared.http("GET", "/v1/channels/threads/threads", params={"about": odd})
+        assert answer.status_code == 400 and "project_task/PROJECT/TASK" in answer.text, odd
+    assert not channels.threads("threads", about="incident/43")["items"]
+    slashed = {"about": [{"kind": "incident/4", "id": "2"}]}
+    assert shared.http("PATCH", f"/v1/channels/threads/threads/{root['thread']}", slashed).status_code == 400
     named = [
         ("project_task", "p/none"),
         ("run", "run_none"),

@@ -159,8 +159,8 @@ class Arbiter:
                 state.append(*speaking.settle(state, turn, status, reason, names))
 
     async def _names(self, channel_id: str) -> Mapping[str, str]:
-        found = self._state.definitions.by_kind[rooms.KIND].get(channel_id)
-        return await naming.member_names(self._state, found.value) if found is not None else {}
+        file = rooms.find_file(self._state, channel_id)
+        return await naming.member_names(self._state, file) if file is not None else {}
 
     async def _expire(self, turn: Turn, reason: str) -> None:
         """End a lease that is over, and then its run. What the agent has posted in it appears."""
