@@ -34,6 +34,7 @@ ROUTES: dict[str, Any] = {
     "answers": scripted([says("I look at it."), {"text": "done"}]),
     "twice": scripted([says("first"), says("second"), {"text": "{{last_result}}"}]),
     "slow": scripted([{"text": "hm", "delay": "4s"}]),
+    "brief": scripted([{"text": "hm", "delay": "1500ms"}]),
     "steady": scripted([{**says("at last"), "delay": "2500ms"}, {"text": "done"}]),
     "late": scripted([{**says("to the first"), "delay": "1s"}, {"text": "done"}]),
     "posts": scripted([says("posted"), {"text": "done", "delay": "1500ms"}]),
@@ -173,6 +174,32 @@ def test_a_lease_is_handed_over_where_another_agent_waits(shared: Daemon) -> Non
     assert ends["slow"]["state"] == "expired" and ends["db"]["state"] == "posted"
     stale = shared.client.runs.list(session="rivals-slow")["items"][-1]
     assert until(lambda: shared.client.runs.get(stale["run_id"]).data["status"] == "cancelled", what="the run ends")
+
+
+@pytest.mark.parametrize("why", ["handed over", "left", "replaced"])
+def test_a_turn_whose_run_did_not_complete_has_shown_nothing(shared: Daemon, why: str) -> None:
+    """What an agent was to read in a run that was cancelled, or another session of it read, is shown with its next."""
+    c = f"unseen-{why.split()[0]}"
+    make(shared, c, {"db": "quiet", "net": "answers"}, [{"member": "net", "participation": "manual_only"}],
+         lease="1s")  # fmt: skip
+    if why != "replaced":
+        shared.client.runs.start(f"{c}-db", "busy meanwhile", route="brief")
+    root = shared.client.channels.post(c, "The disk of pg-7 is full", addressed=["db", "net"])["thread"]
+    if why == "left":
+        until(lambda: [one for one in turns(shared, c) if one["state"] == "granted"], what="its turn begins")
+        shared.client.channels.remove_member(c, "db")
+        until(lambda: [one for one in turns(shared, c) if one["state"] == "expired"], what="its turn ends")
+    settled(shared, c)
+    session = f"{c}-{'new' if why == 'replaced' else 'db'}"
+    if why != "handed over":
+        shared.client.sessions.create(session, route="quiet")
+        shared.client.channels.add_member(c, "db", "agent", session=session)
+    for text in ("And now?", "Thanks"):
+        shared.client.channels.post(c, text, thread=root, addressed=["db"])
+        settled(shared, c)
+    runs = [one for one in shared.client.runs.list(session=session)["items"] if one["kind"] == "channel_turn"]
+    shown = ["".join(one["text"] for one in run["request"]["items"]) for run in runs if run["status"] == "completed"]
+    assert ["pg-7" in one for one in shown].count(True) == 1 and "Thanks" in shown[0], shown
 
 
 def test_a_lease_without_rivals_lasts_as_long_as_its_run(shared: Daemon) -> None:

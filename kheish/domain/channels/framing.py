@@ -87,7 +87,7 @@ def task(
         "either. Your last text is not posted."
     )
     what = "The messages of the thread"
-    if me.member in thread.base.seen:
+    if me.session in thread.base.shown:
         what = "The messages since your last turn, and earlier ones that were edited or removed since"
     if seen.left_out:
         what += " (earlier ones did not fit: read_channel_thread)"

@@ -119,9 +119,13 @@ def renewed(step: arbitrate.Renew) -> Draft:
 
 
 def ended(turn: Turn, state: TurnEnd, reason: str | None) -> Draft:
-    """Return the entry of the end of a lease."""
-    text = reason[:_REASON_CHARACTERS] if reason else None
-    return events.TurnEnded(channel_id=turn.channel_id, turn_id=turn.turn_id, state=state, reason=text).on()
+    """Return the entry of the end of a lease; a run that completed has a reason for none."""
+    if reason is not None:
+        text = reason[:_REASON_CHARACTERS]
+        return events.TurnEnded(channel_id=turn.channel_id, turn_id=turn.turn_id, state=state, reason=text).on()
+    return events.TurnEnded(
+        channel_id=turn.channel_id, turn_id=turn.turn_id, state=state, shown_to=turn.session_id, upto=turn.upto
+    ).on()
 
 
 def left(turn: Turn) -> Draft:
