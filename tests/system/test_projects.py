@@ -48,6 +48,17 @@ ROUTES: dict[str, Any] = {
     "answers": [{"text": "the result", **USED}],
     "fails": [{"error": {"status": 400}}],
     "asks": [ask("Which?"), {"text": "chosen"}],
+    "repeats": [
+        {
+            "tool_calls": [
+                call("project_claim_task", task_id="{{input}}"),
+                call("project_update_task", task_id="{{input}}", status="completed", output="built"),
+                call("project_update_task", task_id="{{input}}", status="completed", output="built"),
+                call("project_update_task", task_id="{{input}}", status="completed", output="another"),
+            ]
+        },
+        {"text": "done"},
+    ],
     "talks": [
         {
             "tool_calls": [
@@ -249,6 +260,17 @@ def test_agents_plan_with_tools(shared: Daemon) -> None:
     said = shared.client.runs.start(session(shared, f"{p}-one", "plans"), "go", wait="20s").data
     assert "part-1: first [pending; for two]" in said["output"], said["output"]
     assert "part-2: second [blocked: dependency; after part-1]" in said["output"]
+
+
+def test_an_end_that_is_called_again_is_the_same(shared: Daemon) -> None:
+    """A kill between the journal of the project and that of the session repeats the call."""
+    p = project(shared, "repeats")
+    session(shared, f"{p}-one", "repeats")
+    shared.client.projects.create_task(p, "build it", task_id="b")
+    shared.client.runs.start(f"{p}-one", "b", wait="20s")
+    results = [one.data for one in shared.client.past_events(session=f"{p}-one") if one.kind == "tool.finished"][1:]
+    assert [(one["is_error"], one["content"]) for one in results[:2]] == [(False, "The task b is completed.")] * 2
+    assert results[2]["is_error"] and task(shared, p, "b")["output"] == "built"
 
 
 def test_a_holder_has_a_name_that_nobody_takes_for_another_text(shared: Daemon) -> None:

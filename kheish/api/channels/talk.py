@@ -101,10 +101,17 @@ class Talk:
         await known(self._state, id)
         given = req.context.query
         about = threads.check_thing(given["about"]) if "about" in given else None
-        page = await self._page(ThreadView, "channel_thread", id, given, {"about_keys": about})
-        statuses = given.get("status", ())
-        items = [one for one in page["items"] if not statuses or one["status"] in statuses]
-        media.send(resp, {**page, "items": items})
+        statuses, limit = given.get("status", ()), given.get("limit", paging.LIMIT)
+        items: list[Doc] = []
+        cursor = given.get("cursor")
+        while True:  # threads with open turns are found whatever their status
+            wanted = {**given, "limit": limit - len(items), "cursor": cursor}
+            page = await self._page(ThreadView, "channel_thread", id, wanted, {"about_keys": about})
+            items += [one for one in page["items"] if not statuses or one["status"] in statuses]
+            cursor = page["next_cursor"]
+            if cursor is None or len(items) >= limit:
+                break
+        media.send(resp, media.page(items, cursor))
 
     async def get_channel_thread(self, req: Request, resp: Response, id: str, thread: str) -> None:
         """Answer with one thread."""

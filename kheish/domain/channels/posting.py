@@ -74,6 +74,7 @@ async def compose(
     thread = await rooms.recall_thread(state, channel_id, thread_id) if thread_id is not None else None
     addressed = addressing.named(file, wanted.addressed, names)
     mentioned = tuple(one for one in addressing.mentions(wanted.text, names) if one not in addressed)
+    tagged = await asyncio.to_thread(addressing.tagged, file, wanted.text)  # members may have many tags
     body = PostBody(
         message_id=message_id,
         thread=thread_id or message_id,
@@ -83,7 +84,7 @@ async def compose(
         reply_to=wanted.reply_to,
         replied_to=_agent(replied),
         addressed=(*addressed, *mentioned),
-        tagged=addressing.tagged(file, wanted.text),
+        tagged=tagged,
         attachments=wanted.attachments,
         tainted_by=wanted.tainted_by,
         opens=opens,
