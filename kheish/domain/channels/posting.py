@@ -65,6 +65,7 @@ async def compose(
     names = await naming.member_names(state, file)
     check_text(wanted.text)
     check_attachments(state, wanted.attachments)
+    tagged = await asyncio.to_thread(addressing.tagged, file, wanted.text)  # members may have many tags
     digest = digest_of(author, wanted)
     if wanted.message_id is not None and await _is_posted(state, channel_id, wanted.message_id, digest):
         return []
@@ -74,7 +75,6 @@ async def compose(
     thread = await rooms.recall_thread(state, channel_id, thread_id) if thread_id is not None else None
     addressed = addressing.named(file, wanted.addressed, names)
     mentioned = tuple(one for one in addressing.mentions(wanted.text, names) if one not in addressed)
-    tagged = await asyncio.to_thread(addressing.tagged, file, wanted.text)  # members may have many tags
     body = PostBody(
         message_id=message_id,
         thread=thread_id or message_id,
