@@ -52,7 +52,8 @@ def test_thousands_of_tools_with_long_names_are_found_by_a_search(daemon: Daemon
         "PUT", "/v1/routes/crowd", {"driver": "scripted", "script": {"turns": [search, *calls(name, text="x")]}}
     )
     daemon.client.sessions.create("crowd", route="crowd")
-    assert daemon.client.runs.start("crowd", "go", wait="30s").output.endswith(": x")
+    run = daemon.client.runs.start("crowd", "go").wait(90)
+    assert str(run.output).endswith(": x"), run.data
     daemon.client.mcp.delete("crowd")
     assert echo(daemon) == "echo: on"
 
