@@ -42,9 +42,10 @@ SETTINGS: Mapping[str, Any] = {
     "announce": [],
     "debug": None,
     "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
+    "keeps_worker": False,  # whether its agents work where it does: a limited token created it
 }
 #: settings that no document shows
-INTERNAL = frozenset({"inherited"})
+INTERNAL = frozenset({"inherited", "keeps_worker"})
 #: a change of identity needs an idle session
 IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_scope"})
 
