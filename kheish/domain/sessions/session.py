@@ -301,7 +301,7 @@ NOUN = Noun(
     is_busy=lambda session: session.active is not None or bool(session.queued),
     view=view,
     record="session.yaml",
-    filters=("route", "permission_mode", "agent_id", "project"),
+    filters=("route", "permission_mode", "agent_id", "project", "workspace", "worker"),
 )
 
 
