@@ -342,12 +342,13 @@ def _agent(
         definitions=lambda: daemon().parts.editor,
     )
     copies = state_home() / "kheish" / "skills" / unique_name(root)
-    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()))
+    placed = Placed(executor or Local(processes), workers, sandbox)
+    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()), placed.mounting.folder)
     agent = Agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=Placed(executor or Local(processes), workers, sandbox),
+        executor=placed,
         tool_source=lambda run: builtin,
         jobs=Routed(jobs, workers.jobs),
         here=jobs,

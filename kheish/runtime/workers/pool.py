@@ -36,7 +36,7 @@ class Workers:
     def __init__(self, find: Find, home: str, terms: Callable[[str], Terms] = lambda worker: CONFINED) -> None:
         self._find = find
         self.terms = terms
-        self._home = home
+        self.home = home
         self.on_connected: list[Callable[[str], None]] = []
         self._links: dict[str, Connection] = {}
 
@@ -44,7 +44,7 @@ class Workers:
         """Return the connection to a worker. Raises NotFound."""
         found = self._links.get(worker)
         if found is None:
-            found = self._links[worker] = Connection(worker, self._find(worker), self._home)
+            found = self._links[worker] = Connection(worker, self._find(worker), self.home)
             found.watch(lambda health: self._greet(worker) if health.status == "connected" else None)
         return found
 
