@@ -1,8 +1,10 @@
-"""A tool call on a resident ssh worker over one here: loopback sshd, so that only our own part is measured."""
+"""A resident ssh worker: its tool calls over those here, and the way of a workspace there and back. By a loopback sshd,
+so that only our own part is measured."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,11 +14,16 @@ from typing import Any, cast
 
 from bench import processes
 from bench.report import Report, Row, median, quantile
+from kheish.beneath import Door
 from kheish.jobs.runner import Jobs
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.tools import files, shell
 from kheish.runtime.tools.base import Context
 from kheish.runtime.tools.shell import SandboxSettings
+from kheish.runtime.workers import returning
+from kheish.runtime.workers.connection import Connection
+from kheish.runtime.workers.copies import Copy
+from kheish.runtime.workers.depot import Depot
 from kheish.runtime.workers.jobs import Routed
 from kheish.runtime.workers.placed import Placed
 from kheish.runtime.workers.pool import Terms, Workers
@@ -24,6 +31,8 @@ from kheish.runtime.workers.ssh import Ssh
 from tests.support import sshd
 
 _ROUNDS = 100
+#: the workspace that is carried, the files that change in it, and how often they do
+_FILES, _BYTES, _CHANGED, _TIMES = 5000, 10_400, 10, 5
 _SANDBOX = SandboxSettings(mode="off", available=False)
 _BASH = shell.make(lambda: _SANDBOX)
 
@@ -66,6 +75,7 @@ async def _measure(folder: Path, server: sshd.Server) -> Report:
             )
         report.details[what] = {"here": here, "there": there, "more": median(there) - median(here)}
     report.notes.append(f"The first call, with login and the start of the worker: {connected:.1f} s.")
+    report.rows += await _carry(workers.link("far"), folder)
     await workers.close()
     return report
 
@@ -92,3 +102,37 @@ async def _bash(executor: Executor, context: Context, number: int) -> None:
     given = replace(given, note=await executor.plan(_BASH, arguments, given))
     await executor.call(_BASH, arguments, given)
     await context.jobs.drop(str(given.note["job"]))
+
+
+async def _carry(link: Connection, folder: Path) -> list[Row]:
+    """Carry a workspace there and back as a run does: whole, and then again with a few changed files."""
+    workspace = folder / "large"
+    for number in range(_FILES):
+        path = workspace / f"{number % 50}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(_BYTES))
+    copy = Copy(Depot(folder / "depots" / "ws-large-far.git"), "ws-large", workspace)
+    times: dict[str, list[float]] = {"there": [], "back": []}
+    for number in range(_TIMES + 1):
+        for changed in range(_CHANGED if number else 0):
+            (workspace / f"{changed}" / f"{changed}.bin").write_bytes(os.urandom(_BYTES))
+        began = time.perf_counter()
+        found = await copy.step(link, "open")
+        commit = await copy.snapshot(lambda workspace, depot, argv: argv)
+        placed = await copy.send(link, commit, found["tip"], f"run_{number}", [])
+        times["there"].append(time.perf_counter() - began)
+        for changed in range(_CHANGED):
+            (Path(placed["folder"]) / f"{changed}" / f"{changed}.bin").write_bytes(os.urandom(_BYTES))
+        began = time.perf_counter()
+        result = await copy.step(link, "result")
+        await copy.fetch(link, result)
+        back = await asyncio.to_thread(returning.apply, copy.depot, Door(workspace), result["tip"], result["commit"])
+        await copy.step(link, "settle", commit=result["commit"], pack=result["pack"], run=f"run_{number}")
+        times["back"].append(time.perf_counter() - began)
+        assert len(back.written) == _CHANGED, back
+    size = f"a workspace of {_FILES} files, {_FILES * _BYTES / 1e6:.0f} MB"
+    return [
+        Row(what=f"{size}: to the worker, first", measured=times["there"][0], unit="s"),
+        Row(what=f"{size}: to the worker, {_CHANGED} files changed", measured=median(times["there"][1:]), unit="s"),
+        Row(what=f"{size}: {_CHANGED} changed files back", measured=median(times["back"]), unit="s"),
+    ]
