@@ -114,6 +114,8 @@ def test_a_cancelled_run_leaves_its_changes_here_and_an_ended_session_no_copy(
     (copy,) = until(begun, what="the command")
     daemon.client.runs.cancel(run)
     until((own / "begun").exists, what="its changes are here")
+    daemon.restart()
+    daemon.client.workers.test("small")
     daemon.client.sessions.end("cut")
     until(lambda: not copy.exists(), what="the copy is removed")
     daemon.client.sessions.create("cut-2", worker="small", workspace=str(own))

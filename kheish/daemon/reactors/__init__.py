@@ -60,7 +60,7 @@ def make(
         Redaction(learn_secrets),
         Measuring(measures),
         Clearing(state, agent.here, jobs, agent.workers),
-        *([Copies(agent.carrying, agent.workers)] if agent.carrying is not None and agent.workers is not None else []),
+        *([Copies(state, agent.carrying, agent.workers)] if agent.carrying and agent.workers else []),
         Tasks(state, jobs, damaged=problems.damaged),
         Agents(state, agent.worktrees, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),

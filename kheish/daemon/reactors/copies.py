@@ -15,10 +15,12 @@ from typing import Any
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events
 from kheish.domain.events import Entry
+from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError
 from kheish.runtime.workers.carrying import Carrying
 from kheish.runtime.workers.pool import Workers
 from kheish.state.encoding import Recorded
+from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +30,13 @@ _EVERY = 86400.0  # seconds
 class Copies(Reactor):
     """Holds which runs have a copy of their workspace on which worker."""
 
-    def __init__(self, carrying: Carrying, workers: Workers) -> None:
+    def __init__(self, state: State, carrying: Carrying, workers: Workers) -> None:
+        self._state = state
         self._carrying = carrying
         self._workers = workers
         self._at: dict[str, str] = {}  # by run
         self._under_way: set[asyncio.Task[None]] = set()
-        self._sessions: set[str] = set()  # those with such a run
+        self._sessions: set[str] = set()  # those with such a run, in the life of this daemon
         self._tidying: set[str] = set()
         self._again: set[str] = set()
         self._pruned = 0.0
@@ -58,9 +61,13 @@ class Copies(Reactor):
             case events.RunFailed() | events.RunCancelled() | events.RunInterrupted():
                 if (at := self._at.pop(run_id, None)) is not None:
                     self._spawn(self._carrying.settle(at, run_id), f"the result of {run_id}")
-            case events.SessionEnded() if entry.session in self._sessions:
+            case events.SessionEnded() if entry.session is not None and self._may_have_copy(entry.session):
                 self._sessions.discard(entry.session)
                 self._tidy_all()
+
+    def _may_have_copy(self, session_id: str) -> bool:
+        session = self._state.find(Session, session_id)
+        return session_id in self._sessions or (session is not None and session.worker is not None)
 
     def _tidy_all(self) -> None:
         for worker, health in self._workers.health().items():
