@@ -332,8 +332,7 @@ def _agent(
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
     workers, carrying = carriers.make(state, state_home() / "kheish" / "depots" / unique_name(root), sandbox)
-    folder = state_home() / "kheish" / "worktrees" / unique_name(root)
-    trees = Worktrees(jobs, folder, sandbox)
+    trees = Worktrees(jobs, state_home() / "kheish" / "worktrees" / unique_name(root), sandbox)
     builtin = tool_registry.builtin(
         sandbox,
         lambda: state.definitions.config.network.allow,
