@@ -128,7 +128,7 @@ async def _carry(link: Connection, folder: Path) -> list[Row]:
             (workspace / f"{changed}" / f"{changed}.bin").write_bytes(os.urandom(_BYTES))
         began = time.perf_counter()
         found = await copy.step(link, "open")
-        commit = await copy.snapshot(lambda workspace, depot, argv: argv)
+        commit = await copy.snapshot(lambda workspace, depot, argv: argv, f"run_{number}")
         placed = await copy.send(link, commit, found["tip"], f"run_{number}", [])
         times["there"].append(time.perf_counter() - began)
         for changed in range(_CHANGED):

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from kheish import ids
 from kheish.domain import events, runs
 from kheish.domain.runs import Run
 from kheish.domain.workers.definition import WorkerFile
@@ -32,6 +33,7 @@ from kheish.store.files import remove_tree
 log = logging.getLogger(__name__)
 
 _SHOWN = 100  # paths in an event
+_MOST = 10_000  # copies of a worker, and runs that hold one
 #: seconds without a run after which a copy is removed: the next run makes it again
 _UNUSED = 30 * 86400.0
 
@@ -66,8 +68,9 @@ class Carrying:
             if run.run_id not in ended and len(ended) == len(_holders(found)) and await self._has_rest(copy, found):
                 done = await self._take(copy, link, run.run_id, None)
                 self._report(run.session_id, run.run_id, run.worker, copy, *done)
-            commit, tip = await copy.snapshot(self._confine), found["tip"]
+            commit, tip = await copy.snapshot(self._confine, run.run_id), found["tip"]
             placed = await copy.send(link, commit, str(tip) if tip else None, run.run_id, ended)
+            await asyncio.to_thread(copy.release, [one for one in ended if one != run.run_id])
         placing = events.RunWorkspacePlaced(worker=run.worker, folder=str(placed["folder"]), base=str(placed["base"]))
         self._state.append(placing.on(run.session_id, run.run_id))
         await self._state.durable()
@@ -93,7 +96,8 @@ class Carrying:
     async def _settle(self, link: Connection, copy: Copy, run_id: str) -> None:
         """Take what an ended run left, if it holds the copy, and journal it in its session if that exists."""
         found = await copy.step(link, "open")
-        if run_id not in _holders(found) or not await self._has_rest(copy, found):
+        is_open = run_id in _holders(found) and await asyncio.to_thread(copy.expects, run_id)
+        if not is_open or not await self._has_rest(copy, found):
             return
         done = await self._take(copy, link, run_id, run_id)
         if (doc := await self._state.recall(Run, run_id)) is None:
@@ -113,7 +117,7 @@ class Carrying:
         for long. Return the runs that hold a copy and have not ended. Raises KheishError."""
         link, live = self._workers.link(worker), set[str]()
         listed = (await link.ask("workspace", {"step": "list", "key": "all"})).get("copies")
-        if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+        if not isinstance(listed, list) or len(listed) > _MOST or not all(isinstance(one, Mapping) for one in listed):
             raise WorkerProtocolError("The worker's list of workspaces is not understood.")
         for one in listed:
             try:
@@ -126,14 +130,13 @@ class Carrying:
         holders = _holders(one)
         if live := [run for run in holders if not await self._has_ended(run)]:
             return live
-        noted = await asyncio.to_thread(copies.noted, self._folder / f"{key}-{link.worker}.git")
-        workspace, is_old = noted[0] if noted is not None else None, float(one["idle"]) > _UNUSED
-        if workspace is not None and key == _key(workspace):
+        noted = await asyncio.to_thread(copies.noted, self._folder / f"{ids.check_slug(key)}-{link.worker}.git")
+        if noted is not None and key == _key(workspace := noted[0]):
             for run in holders:
                 await self.settle(link.worker, run)
-            if is_old or not await self._is_used(workspace):
+            if time.time() - noted[1] > _UNUSED or not await self._is_used(workspace):
                 await self._drop(link, workspace, holders)
-        elif is_old:  # of a daemon that has lost its depots
+        elif float(one["idle"]) > _UNUSED:  # of a daemon that has lost its depots
             await link.ask("workspace", {"step": "drop", "key": key, "ended": holders})
         return ()
 
@@ -141,9 +144,10 @@ class Carrying:
         """Remove the copy of a workspace, after what commands in the background changed there came back."""
         copy = self._copy(link.worker, workspace)
         async with self._locks[link.worker, workspace]:
-            if await self._has_rest(copy, await copy.step(link, "open")):
+            found = await copy.step(link, "open")
+            if await asyncio.to_thread(copy.expects) and await self._has_rest(copy, found):
                 await self._take(copy, link, "last", None)
-            await copy.step(link, "drop", ended=list(ended))
+            await copy.drop(link, ended)
 
     async def _is_used(self, workspace: str) -> bool:
         """Return whether a session that has not ended has a workspace."""
@@ -191,6 +195,8 @@ class Carrying:
                     "commit %s in %s", copy.workspace, len(done.conflicts), len(done.refused), commit, copy.depot.path,
                 )  # fmt: skip
         await copy.step(link, "settle", commit=commit, pack=found["pack"], run=holder)
+        if holder is not None:
+            await asyncio.to_thread(copy.release, [holder])
         return base, commit, ref, done
 
     async def _has_ended(self, run_id: str) -> bool:
@@ -208,5 +214,8 @@ def _key(workspace: str) -> str:
 
 
 def _holders(found: Mapping[str, Any]) -> list[str]:
-    """Return the runs that hold a copy, as the worker says."""
-    return [str(one) for one in found["holders"]]
+    """Return the runs that hold a copy, as the worker says. Raises WorkerProtocolError."""
+    holders = [str(one) for one in found["holders"]]
+    if len(holders) > _MOST or not all(map(ids.is_slug, holders)):
+        raise WorkerProtocolError("The worker's list of runs is not understood.")
+    return holders

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from kheish.errors import KheishError, NotBeneath, NotThere, WorkerProtocolError
 from kheish.runtime.workers.connection import Connection
 from kheish.runtime.workers.depot import MOST_PACK, Depot
 from kheish.state.state import State
+from kheish.store.files import remove_tree
 
 _PART = 4 * 1024 * 1024
 _EXCLUDED = 64 * 1024
 #: the file of a depot here that names its workspace; a run writes it anew, so that its time is that of the last use
 _NOTE = "workspace"
+#: its folder with a file for each run that was brought, and gave nothing back yet
+_BROUGHT = "brought"
 #: how a git command that reads the workspace is confined: the workspace, the depot, the command line
 Confine = Callable[[Path, Path, Sequence[str | Path]], Sequence[str | Path]]
 
@@ -39,6 +42,21 @@ class Copy:
     def __init__(self, depot: Depot, key: str, workspace: Path) -> None:
         self.depot, self.key, self.workspace = depot, key, workspace
 
+    def expects(self, run_id: str | None = None) -> bool:
+        """Return whether a run was brought to the worker and gave nothing back yet; without one, whether any was
+        brought since the copy was removed. A worker that names other runs is not believed. Blocks on disk."""
+        return (self.depot.path / _BROUGHT / (run_id or "")).exists()
+
+    def release(self, run_ids: Iterable[str]) -> None:
+        """Expect nothing of runs any more. Blocks on disk."""
+        for run_id in run_ids:
+            (self.depot.path / _BROUGHT / run_id).unlink(missing_ok=True)
+
+    async def drop(self, link: Connection, ended: Sequence[str]) -> None:
+        """Remove the copy on the worker, from which nothing is expected then."""
+        await self.step(link, "drop", ended=list(ended))
+        await asyncio.to_thread(remove_tree, self.depot.path / _BROUGHT)
+
     def door(self, state: State) -> Door:
         return workspaces.door_of(state, self.workspace)
 
@@ -53,13 +71,15 @@ class Copy:
         """Return whether the depot here has the worker's tip: it may have been restored without it."""
         return isinstance(tip, str) and await asyncio.to_thread(self.depot.has, tip)
 
-    async def snapshot(self, confine: Confine) -> str:
-        """Return the commit of the workspace as it is now."""
+    async def snapshot(self, confine: Confine, run_id: str) -> str:
+        """Return the commit of the workspace as it is now, for a run that it is brought for."""
         excluded = await pool.run(Door(self.workspace), _excluded, Door(self.workspace))
 
         def make() -> str:
             self.depot.ensure(excluded)
             (self.depot.path / _NOTE).write_bytes(os.fsencode(self.workspace))
+            (self.depot.path / _BROUGHT).mkdir(exist_ok=True)
+            (self.depot.path / _BROUGHT / run_id).touch()
             tip = self.depot.kept("tip")
             return self.depot.snapshot(self.workspace, tip, lambda argv: confine(self.workspace, self.depot.path, argv))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -154,12 +155,12 @@ async def test_a_copy_goes_when_no_session_needs_it(it: Live, machine: Machine, 
     assert not depot.exists()
 
 
-async def test_a_copy_that_was_not_used_for_long_is_made_again(it: Live, machine: Machine) -> None:
+async def test_a_copy_that_was_not_used_for_long_is_made_again(it: Live, machine: Machine, tmp_path: Path) -> None:
     assert it.agent.carrying is not None
     it.script(call("bash", command="echo 1 > n"), DONE)
     await it.ask()
-    (holders,) = machine.root.rglob("holders.json")
-    os.utime(holders, (0, 0))
+    (depot,) = (tmp_path / "depots").iterdir()
+    os.utime(depot / "workspace", (0, 0))
     await it.agent.carrying.tidy("big")
     assert not copies(machine)
     it.script(call("bash", command="cat n"), DONE)
@@ -177,3 +178,19 @@ async def test_a_cut_while_the_workspace_is_carried_loses_nothing(it: Live, mach
     await until(lambda: it.state.get(Run, run.run_id).is_final)
     assert it.state.get(Run, run.run_id).status == "completed" and machine.opened > 1
     assert it.results()[0][2] == "200" and (it.workspace / "f7").read_text() == "new\n"
+
+
+async def test_a_worker_cannot_send_the_result_of_a_run_once_more(it: Live, machine: Machine) -> None:
+    assert it.agent.carrying is not None
+    it.script(call("bash", command="echo 1 > n"), DONE)
+    run = await it.ask()
+    (holders,) = machine.root.rglob("holders.json")
+    (folder,) = copies(machine)
+    holders.write_text(json.dumps([run.run_id]))
+    (folder / "n").write_text("changed by the worker\n")
+    assert await it.agent.carrying.tidy("big") == set()
+    await it.agent.carrying.settle("big", run.run_id)
+    assert (it.workspace / "n").read_text() == "1\n"
+    holders.write_text(json.dumps(["../../x"]))
+    await it.agent.carrying.tidy("big")
+    assert copies(machine) == [folder]
