@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.daemon import Daemon, until
 
@@ -60,6 +61,7 @@ def plant(root: Path) -> None:
             file.truncate(20 * 1024**3)
 
 
+@pytest.mark.found("S18")
 def test_pipes_links_and_sparse_files_are_told_and_edits_go_on(tmp_path: Path) -> None:
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}) as daemon:
         daemon.write("playbooks/p/playbook.yaml", "title: P\nobjective: o\n")

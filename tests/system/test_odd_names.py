@@ -79,6 +79,7 @@ def is_committed(daemon: Daemon) -> bool:
     return bool(said["git"]["committed_n"] == said["events"]["newest"])
 
 
+@pytest.mark.found("A2")
 @pytest.mark.parametrize("sample", [7, pytest.param(1, marks=pytest.mark.campaign)])
 def test_odd_names_everywhere_are_told_and_never_the_end(tmp_path: Path, sample: int) -> None:
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi {{input}}"}]}) as daemon:
@@ -120,6 +121,7 @@ def check(daemon: Daemon) -> set[str]:
     return set(told)
 
 
+@pytest.mark.found("A2")
 def test_odd_names_that_somebody_committed(tmp_path: Path) -> None:
     """In history, in the index, at revisions, in branches and tags; and an inbox file that git has is taken from it."""
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}) as daemon:

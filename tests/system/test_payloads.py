@@ -17,6 +17,8 @@ KIB = 1024
 #: below and above the 16 KiB of a line, and what is far beyond
 SIZES = (15 * KIB, 16 * KIB, 17 * KIB, 100 * KIB, 5 * KIB * KIB)
 BODY = 4 * KIB * KIB  # a request, a file in the inbox, a text that is held against a contract
+#: a user's answer in words of their own, and a command
+ANSWER, COMMAND = 20_000, 100_000
 #: what tools show of what they read
 READ, GREP, BASH, PAGE = 60 * KIB, 56 * KIB, 30 * KIB, 60_000
 PLAIN = {"Content-Type": "text/plain"}
@@ -58,7 +60,7 @@ OTHERS: dict[str, Turns | dict[str, Any]] = {
     "echo": {"driver": "scripted", "script": {"echo": True}},
     "behind": [one("shell_task_start", command="cat {{input}}"), LAST],
     "asks": [ask("Which?"), LAST],
-    "approve": [bash("id # {{input}}"), LAST],
+    "approve": [bash("wc -c <<< {{input}}"), LAST],
 }
 
 
@@ -113,6 +115,7 @@ def done(daemon: Daemon, run_id: str) -> dict[str, Any]:
     return run
 
 
+@pytest.mark.found("A1")
 @pytest.mark.parametrize(
     ("route", "shown"), [("read_file", READ), ("grep_search", GREP), ("bash", BASH), ("web_fetch", PAGE)]
 )
@@ -134,6 +137,7 @@ def test_what_a_tool_reads_is_whole_or_cut_as_documented(
                 assert any(word in output for word in ("Read on with offset", "left out of", "matches shown"))
 
 
+@pytest.mark.found("A1")
 @pytest.mark.parametrize("route", WRITES)
 def test_what_a_model_writes_is_whole(daemon: Daemon, sizes: tuple[int, ...], route: str) -> None:
     runs = {size: begin_at_home(daemon, route, "w" * (size // 2), f"{route}-{size}") for size in sizes}
@@ -150,6 +154,7 @@ def test_what_a_model_writes_is_whole(daemon: Daemon, sizes: tuple[int, ...], ro
             assert written.read_text().rstrip("\n") == "w" * size
 
 
+@pytest.mark.found("A1")
 def test_an_answer_is_held_against_its_contract(daemon: Daemon, sizes: tuple[int, ...]) -> None:
     contract = {"type": "string", "pattern": "^c+$"}
     more = {"output_contract": contract}
@@ -163,6 +168,7 @@ def test_an_answer_is_held_against_its_contract(daemon: Daemon, sizes: tuple[int
             until(told, what="the journal has the reason: it waits where a git is at work")
 
 
+@pytest.mark.found("A1")
 def test_a_task_is_taken_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
     daemon.client.sessions.create("tasks", route="echo")
     inbox = daemon.root / "inbox" / "dropped"
@@ -180,3 +186,42 @@ def test_a_task_is_taken_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]
     taken = sum(size <= BODY for size in sizes)
     dropped = until(lambda: (found := daemon.client.runs.list(session="dropped")["items"])[taken - 1 :] and found)
     assert {len(done(daemon, run["run_id"])["output"]) for run in dropped} == {size for size in sizes if size <= BODY}
+
+
+@pytest.mark.found("A1")
+def test_what_a_user_answers_is_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
+    runs = {size: begin(daemon, "asks", "go", f"answer-{size}") for size in sizes}
+    for size, run_id in runs.items():
+        (question,) = daemon.run(run_id, "waiting_for_question")["pending_questions"]
+        answered = {"answers": {"q1": {"selected": [], "text": "a" * size}}}
+        status = daemon.http("POST", f"/v1/questions/{question}/answer", answered).status_code
+        assert status == (200 if size <= ANSWER else 400 if size <= BODY else 413)
+        if status == 200:
+            assert "a" * size in done(daemon, run_id)["output"]
+        else:
+            assert daemon.client.runs.get(run_id).status == "waiting_for_question"
+
+
+@pytest.mark.found("A1")
+def test_a_command_that_waits_for_approval_is_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
+    accepted = [size for size in sizes if size <= BODY]
+    runs = {size: begin(daemon, "approve", "c" * size, f"approve-{size}") for size in accepted}
+    for size, run_id in runs.items():
+        if size > COMMAND - 100:
+            assert "command" in done(daemon, run_id)["output"]
+            continue
+        (approval,) = daemon.run(run_id, "waiting_for_approval")["pending_approvals"]
+        asked = daemon.client.approvals.get(approval)
+        assert asked["arguments"]["command"] == "wc -c <<< " + "c" * size
+        daemon.client.approvals.allow(approval)
+        assert done(daemon, run_id)["output"].strip() == str(size + 1)
+
+
+@pytest.mark.found("A1")
+def test_what_runs_in_the_background_is_whole(daemon: Daemon, sizes: tuple[int, ...]) -> None:
+    runs = {f"behind-{size}": begin(daemon, "behind", f"{size}.txt", f"behind-{size}") for size in sizes}
+    for (name, run_id), size in zip(runs.items(), sizes, strict=True):
+        done(daemon, run_id)
+        listed = lambda name=name: daemon.client.sessions.tasks(name)["items"]  # noqa: E731
+        (task,) = until(lambda listed=listed: [one for one in listed() if one["ended_at"]], what="the command ended")  # type: ignore[misc]
+        assert task["output"] == text_of(size)

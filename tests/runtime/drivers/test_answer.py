@@ -48,6 +48,7 @@ def test_calls_without_or_with_equal_ids_get_their_own() -> None:
     assert [c.id for c in reply.calls] == ["call_4_0", "call_4_1", "x", "call_4_3"]
 
 
+@pytest.mark.found("A10")
 @pytest.mark.parametrize(
     ("deltas", "calls"),
     [
@@ -86,6 +87,7 @@ def test_calls_are_read_as_they_are_meant(deltas: list[dict[str, Any]], calls: l
     assert called(*deltas) == calls
 
 
+@pytest.mark.found("A10")
 def test_a_numbered_call_keeps_its_number_as_its_id() -> None:
     assert [one.id for one in assembled(call("{}", index=0, id=12345), call("{}", index=1, id=12345)).calls] == [
         "12345",
@@ -124,6 +126,7 @@ def test_text_is_read_as_it_is_meant(deltas: list[dict[str, Any]], text: str) ->
     assert assembled(*deltas).text == text
 
 
+@pytest.mark.found("A10")
 @given(st.text(min_size=1), st.data())
 def test_text_cut_anywhere_is_the_same(text: str, data: st.DataObject) -> None:
     as_bytes = data.draw(st.booleans())
@@ -183,6 +186,7 @@ def test_a_cut_answer_keeps_its_reason() -> None:
     assert (reply.finish_reason, reply.calls[0].malformed) == ("length", '{"path": "a')
 
 
+@pytest.mark.found("A10")
 def test_an_end_without_a_reason_is_one_where_nothing_is_missing() -> None:
     assert assembled({"content": "a"}, finish=None).finish_reason == "stop"
     assert assembled(call("{}", index=0), finish=None).finish_reason == "tool_calls"

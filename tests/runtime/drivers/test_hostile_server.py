@@ -109,6 +109,7 @@ async def answered(driver: OpenAIDriver, *answers: bytes, **fields: Any) -> tupl
 HI = (delta(content="h"), delta(content="i"), delta("stop"))
 
 
+@pytest.mark.found("A10")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -141,6 +142,7 @@ async def test_a_character_may_be_split_over_chunks(driver: OpenAIDriver, pieces
     assert (await answered(driver, stream(*chunks, delta("stop"))))[0].text == "\U0001f600"
 
 
+@pytest.mark.found("A7")
 async def test_an_empty_stream_is_asked_once_more_without_streaming(driver: OpenAIDriver) -> None:
     too_long = {
         "error": {"message": "This model's maximum context length is 2048 tokens", "code": "context_length_exceeded"}
@@ -155,6 +157,7 @@ async def test_an_empty_stream_is_asked_once_more_without_streaming(driver: Open
         assert ((await fail(driver, request(url))).kind, len(raw.bodies)) == ("empty", 2)
 
 
+@pytest.mark.found("C10")
 async def test_what_a_server_refuses_by_name_is_left_out_from_then_on(driver: OpenAIDriver) -> None:
     def answer(body: dict[str, Any]) -> bytes:
         if "stream_options" in body:
@@ -236,6 +239,7 @@ LINE = b"data: " + orjson.dumps(delta(content="x" * 60_000)) + b"\n\n"
 CALL = delta(tool_calls=[{"index": 0, "function": {"arguments": "x" * 60_000}}])
 
 
+@pytest.mark.found("S17")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -261,6 +265,7 @@ async def test_an_answer_without_end_is_cut_off(
     assert raw.sent < 12_000_000  # what was on its way in the sockets, too
 
 
+@pytest.mark.found("S17")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
 async def test_a_bomb_is_not_unpacked(
@@ -298,6 +303,7 @@ async def test_a_packed_answer_is_read_though_none_was_asked_for(driver: OpenAID
         assert "br" in (await fail(driver, request(url))).message
 
 
+@pytest.mark.found("S17")
 @pytest.mark.parametrize("status", ["301 x", "302 x", "303 x", "307 x", "308 x"])
 async def test_a_redirect_is_not_followed(driver: OpenAIDriver, status: str) -> None:
     raw = Raw(head("location: /elsewhere?key=1", "content-length: 0", status=status))
@@ -343,6 +349,7 @@ MODELS = whole({"data": [{"id": "qwen3-coder"}, {"id": "llama-3"}]})
 NOT_FOUND = whole({"detail": "Not Found"}, "404 Not Found")
 
 
+@pytest.mark.found("C5")
 async def test_a_wrong_address_is_named_with_the_one_that_answers(driver: OpenAIDriver) -> None:
     raw = Raw(NOT_FOUND)
     raw.paths["/v1/models"] = MODELS
@@ -373,6 +380,7 @@ async def test_a_missing_model_is_named_with_those_that_there_are(driver: OpenAI
     assert "it has qwen3-coder, llama-3." in far.message
 
 
+@pytest.mark.found("C5")
 @pytest.mark.parametrize(
     ("ref", "told"),
     [

@@ -106,6 +106,7 @@ async def test_nothing_of_the_environment_goes_to_a_named_server(
     assert os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
 
 
+@pytest.mark.found("A8")
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
