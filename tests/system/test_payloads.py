@@ -5,7 +5,11 @@ A payload that is read back before the log has written it is the daemon's own: n
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,13 +84,20 @@ def sizes(variant: tuple[str, int]) -> tuple[int, ...]:
 @pytest.fixture(scope="module")
 def daemon(variant: tuple[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One for all tests of a durability."""
+    with serving(tmp_path_factory.mktemp("payloads"), durability=variant[0]) as served:
+        yield served
+
+
+@contextmanager
+def serving(folder: Path, **config: Any) -> Iterator[Daemon]:
+    """A daemon whose workspace has a file of each size."""
     rules = [{"tool": name, "decision": "allow"} for name in ("web_fetch", "edit_file", "apply_patch")]
     rules.append({"tool": "shell_task_start", "match": "cat *", "decision": "allow"})
     permissions = allow("cat *")
     permissions["rules"] += rules
-    config = {"durability": variant[0], "network": {"allow": ["127.0.0.1"]}, "default_route": "echo"}
+    config = {"network": {"allow": ["127.0.0.1"]}, "default_route": "echo", **config}
     made = {"routes": {**READS, **WRITES, **OTHERS}, "permissions": permissions, "config": config}
-    with Daemon.fresh(tmp_path_factory.mktemp("payloads"), **made) as served:
+    with Daemon.fresh(folder, **made) as served:
         for name, size in files_of(SIZES).items():
             (served.workspace / name).write_text(text_of(size))
         yield served
@@ -190,7 +201,7 @@ def test_a_task_is_taken_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]
 
 @pytest.mark.found("A1")
 def test_what_a_user_answers_is_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
-    runs = {size: begin(daemon, "asks", "go", f"answer-{size}") for size in sizes}
+    runs = {size: begin(daemon, "asks", "go", f"asks-{size}") for size in sizes}
     for size, run_id in runs.items():
         (question,) = daemon.run(run_id, "waiting_for_question")["pending_questions"]
         answered = {"answers": {"q1": {"selected": [], "text": "a" * size}}}
@@ -225,3 +236,39 @@ def test_what_runs_in_the_background_is_whole(daemon: Daemon, sizes: tuple[int, 
         listed = lambda name=name: daemon.client.sessions.tasks(name)["items"]  # noqa: E731
         (task,) = until(lambda listed=listed: [one for one in listed() if one["ended_at"]], what="the command ended")  # type: ignore[misc]
         assert task["output"] == text_of(size)
+
+
+@pytest.mark.found("A1")
+@pytest.mark.campaign
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_kills_leave_no_payload_in_part(tmp_path: Path, durability: str) -> None:
+    """Each tool and source, killed at any moment; a call whose end is unknown is made again."""
+    chance = random.Random(10)
+    text = text_of(100 * KIB)
+    files = {"/x.txt": Page(text.encode(), headers=PLAIN)}
+    config = {"durability": durability, "recovery": {"ambiguous": "retry"}}
+    with serve(files) as site, serving(tmp_path, **config) as daemon:
+        for number in range(6):
+            path = f"{100 * KIB}.txt"
+            given = {route: f"{site.url}/x.txt" if route == "web_fetch" else path for route in READS}
+            given |= dict.fromkeys(WRITES, "w" * 9 * KIB) | {"echo": text, "behind": path}
+            runs = {route: begin_at_home(daemon, route, given[route], f"{route}-{number}") for route in WRITES}
+            runs |= {
+                route: begin(daemon, route, given[route], f"{route}-{number}") for route in (*READS, "echo", "behind")
+            }
+            (daemon.root / "inbox" / f"dropped-{number}").mkdir(parents=True)
+            (daemon.root / "inbox" / f"dropped-{number}" / "x.md").write_text(text)
+            for _ in range(2):
+                time.sleep(chance.random() * 0.6)
+                daemon.restart()
+            for route, run_id in runs.items():
+                run = done(daemon, run_id)
+                assert route != "echo" or run["output"] == text
+                assert route != "answer" or run["output"] == "w" * 18 * KIB
+            for route in ("write_file", "edit_file", "apply_patch"):
+                written = (daemon.workspace / f"{route}-{number}" / "f").read_text()
+                assert written.rstrip("\n") == "w" * 18 * KIB
+            dropped = lambda number=number: daemon.client.runs.list(session=f"dropped-{number}")["items"]  # noqa: E731
+            (run,) = until(dropped, what="the file is taken")
+            assert done(daemon, run["run_id"])["output"] == text
+        assert daemon.cli("state", "verify").returncode == 0
