@@ -14,7 +14,7 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,13 @@ def kill(daemon: Daemon, server: Server, run_id: str, what: str) -> None:
     if what in ("daemon", "both"):
         daemon.restart()
     if what in ("server", "both"):
-        away = lambda: daemon.client.runs.get(run_id).data  # noqa: E731
-        until(lambda: away()["waits_for"] or away()["finished_at"], SLOW, what="the run waits for its server")
+        until(lambda: is_waiting_or_over(daemon, run_id), SLOW, what="the run waits for its server")
         server.start()
+
+
+def is_waiting_or_over(daemon: Daemon, run_id: str) -> bool:
+    run = daemon.client.runs.get(run_id).data
+    return run["waits_for"] is not None or run["finished_at"] is not None
 
 
 @pytest.mark.found("A6")
@@ -136,13 +140,15 @@ def test_a_conversation_goes_on_past_the_window_of_a_real_model(tmp_path: Path, 
 
 def summary(entries: list[dict[str, Any]], ended: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what happened in the conversation, counted."""
-    of = lambda kind: [entry["data"] for entry in entries if entry["kind"] == kind]  # noqa: E731
+    data = defaultdict[str, list[dict[str, Any]]](list)
+    for entry in entries:
+        data[entry["kind"]].append(entry["data"])
     return {
         "completed": sum(run["status"] == "completed" for run in ended),
         "codes": Counter(run["error"]["code"] for run in ended if run["error"]),
-        "compactions": Counter(one["made_by"] for one in of("context.compacted")),
-        "told": sum(bool(one.get("omitted")) for one in of("model.requested")),
-        "failed attempts": Counter(one["error_kind"] for one in of("model.failed")),
-        "tools": Counter(one.get("code") or "done" for one in of("tool.finished")),
+        "compactions": Counter(one["made_by"] for one in data["context.compacted"]),
+        "told": sum(bool(one.get("omitted")) for one in data["model.requested"]),
+        "failed attempts": Counter(one["error_kind"] for one in data["model.failed"]),
+        "tools": Counter(one.get("code") or "done" for one in data["tool.finished"]),
         "prompts": sum(run["usage"]["input_tokens"] for run in ended),
     }
