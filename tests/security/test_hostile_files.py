@@ -15,9 +15,12 @@ import pytest
 from tests.support.daemon import Daemon, until
 
 PIPES = ("secrets/recipients.txt", "secrets/x.age", "routes/pipe.yaml", "personas/pipe.md", "playbooks/p/pipe",
-         "inbox/s/pipe.md", "pending/approvals/pipe.yaml", "permissions.yaml")  # fmt: skip
-LINKS = ("routes/link.yaml", "personas/link.md", "playbooks/link", "inbox/s/link.md", "secrets/link.age")
-HUGE = ("routes/huge.yaml", "personas/huge.md", "playbooks/p/huge.bin", "pending/questions/huge.yaml")
+         "inbox/s/pipe.md", "pending/approvals/pipe.yaml", "permissions.yaml", "mcp/pipe.yaml", "schedules/pipe.yaml",
+         "memory/shared/pipe.md", "pending/memory/pipe.yaml", "projects/pipe.yaml", "workers/pipe.yaml")  # fmt: skip
+LINKS = ("routes/link.yaml", "personas/link.md", "playbooks/link", "inbox/s/link.md", "secrets/link.age",
+         "hooks/link.yaml", "channels/link.yaml", "connectors/link.yaml", "memory/shared/link.md")  # fmt: skip
+HUGE = ("routes/huge.yaml", "personas/huge.md", "playbooks/p/huge.bin", "pending/questions/huge.yaml",
+        "sources/huge.yaml", "outputs/huge.yaml", "memory/shared/huge.md", "pending/memory/huge.yaml")  # fmt: skip
 #: seconds that nothing else may wait for
 PATIENCE = 0.5
 KEYS = b"content: x\n" + b"".join(b"k%d: {a: 1}\n" % at for at in range(60_000))

@@ -78,11 +78,11 @@ class Assembly:
             or (isinstance(document.get("message"), str) and "code" in document)
         )
         if has_failed or is_error or any(document.get(key) for key in named):
-            raise failures.from_body(None, document, credential=self._request.credential, reply=self.partial())
+            raise failures.from_body(None, document, credential=self._request.credential, reply=self.so_far())
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         if choice.get("error"):  # OpenRouter
-            raise failures.from_body(None, choice, credential=self._request.credential, reply=self.partial())
+            raise failures.from_body(None, choice, credential=self._request.credential, reply=self.so_far())
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason.strip():
             reason = reason.strip()[:64].lower()
@@ -132,8 +132,12 @@ class Assembly:
         if self._reason is None:
             cut = any(call.malformed is not None for call in reply.calls)
             if not self._is_over or cut:
-                raise ModelError("transport", _CUT, reply=reply)
+                raise ModelError("transport", _CUT, reply=self.so_far())
         return reply
+
+    def so_far(self) -> Reply | None:
+        """Return the part of a failed answer that arrived; None without one, since no tokens are counted then."""
+        return None if self.is_blank and self._usage is None else self.partial()
 
     def partial(self) -> Reply:
         """Return the answer so far."""

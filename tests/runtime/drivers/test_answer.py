@@ -204,6 +204,20 @@ def test_an_answer_without_its_end_is_broken_and_what_came_is_kept() -> None:
     assert caught.value.reply.text == "half"
 
 
+@pytest.mark.found("C10")
+def test_an_attempt_of_which_nothing_came_has_no_tokens() -> None:
+    with pytest.raises(ModelError) as blank:
+        Assembly(REQUEST).reply()
+    with pytest.raises(ModelError) as refused:
+        Assembly(REQUEST).feed({"error": {"message": "overloaded"}})
+    assembly = Assembly(REQUEST)
+    assembly.feed({"choices": [{"delta": {"content": "half"}}]})
+    with pytest.raises(ModelError) as broken:
+        assembly.feed({"error": {"message": "overloaded"}})
+    assert (blank.value.reply, refused.value.reply) == (None, None)
+    assert broken.value.reply is not None and broken.value.reply.usage.estimated
+
+
 @pytest.mark.parametrize(
     ("document", "kind"),
     [

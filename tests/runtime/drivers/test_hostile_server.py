@@ -66,7 +66,9 @@ class Raw:
                         writer.write(piece)
                         await writer.drain()
                         self.sent += len(piece)
-                if b"connection: close" in (answer[:500] if isinstance(answer, bytes) else b"connection: close"):
+                if not answer or b"connection: close" in (
+                    answer[:500] if isinstance(answer, bytes) else b"connection: close"
+                ):
                     break
         writer.close()
 
@@ -155,6 +157,22 @@ async def test_an_empty_stream_is_asked_once_more_without_streaming(driver: Open
     raw = Raw(stream(delta(role="assistant", content="")))
     async with serving(raw) as url:
         assert ((await fail(driver, request(url))).kind, len(raw.bodies)) == ("empty", 2)
+
+
+@pytest.mark.found("A7")
+async def test_a_connection_that_ends_after_an_empty_stream_is_replaced(driver: OpenAIDriver) -> None:
+    """As llama-cpp-python tells that a prompt is too long: an empty stream, and soon a closed connection."""
+    empty = head(SSE, "content-length: 0").replace(b"connection: close", b"connection: keep-alive")
+    too_long = whole({"error": {"message": "Requested tokens (5136) exceed context window of 4096"}}, "500 Error")
+    raw = Raw(empty, b"", too_long)
+    async with serving(raw) as url:
+        error = await fail(driver, request(url))
+    assert (error.kind, error.window) == ("context_length", 4096)
+    assert [one["stream"] for one in raw.bodies] == [True, False, False]
+    raw = Raw(empty, b"")
+    async with serving(raw) as url:
+        error = await fail(driver, request(url))
+    assert (error.kind, error.reply, len(raw.bodies)) == ("transport", None, 3), "nothing came, so nothing is counted"
 
 
 @pytest.mark.found("C10")
