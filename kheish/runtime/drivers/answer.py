@@ -20,6 +20,9 @@ _CUT = "the stream ended before the answer was complete"
 _CHARACTERS_PER_TOKEN = 4
 _ALARMING = frozenset({"error", "errors", "base_resp"})
 _ERRORS = ("error", "errors", "error_code", "detail", "error_msg")
+_READ_ELSEWHERE = frozenset({"content", "role"})
+#: llama-cpp-python sends each call in the format before tools as well
+_TOLD_TWICE = _READ_ELSEWHERE | {"function_call"}
 
 
 class Assembly:
@@ -90,8 +93,9 @@ class Assembly:
         delta = choice["delta"] if isinstance(choice.get("delta"), dict) else choice.get("message")
         if not isinstance(delta, dict):
             delta = {"content": choice.get("text")}
+        passed_over = _TOLD_TWICE if delta.get("tool_calls") else _READ_ELSEWHERE
         for key, value in delta.items():
-            if value is not None and key not in ("content", "role"):
+            if value is not None and key not in passed_over:
                 self._other(str(key), value)
         return self._grow(text_of(delta.get("content")))
 

@@ -76,6 +76,10 @@ def test_calls_without_or_with_equal_ids_get_their_own() -> None:
         ([call('{"a": "x\ny"}', index=0)], [("t", {"a": "x\ny"})]),
         ([{"function_call": {"name": "a", "arguments": '{"b"'}}, {"function_call": {"arguments": ":1}"}}],
          [("a", {"b": 1})]),
+        ([call('{"b": 1}', "a", index=0, id="x") | {"function_call": {"name": "a", "arguments": '{"b": 1}'}}],
+         [("a", {"b": 1})]),  # both formats at once, as llama-cpp-python has them
+        ([call('{"b"', "a", index=0, id="x") | {"function_call": {"name": "a", "arguments": '{"b"'}},
+          call(":1}", "a", index=0, id="x") | {"function_call": {"name": "a", "arguments": ":1}"}}], [("a", {"b": 1})]),
         ([{"tool_calls": {"index": 0, "function": {"name": "a"}}}], [("a", {})]),
         ([{"tool_calls": [{"index": 0, "name": "a", "arguments": {"b": 1}}]}], [("a", {"b": 1})]),
         ([{"tool_calls": [None, 3, "x", {"function": "y", "index": -1}]}], [("", {})]),
