@@ -14,9 +14,10 @@ import pytest
 
 from tests.support.daemon import Daemon, until
 
-PIPES = ("secrets/recipients.txt", "secrets/x.age", "routes/pipe.yaml", "personas/pipe.md", "playbooks/p/pipe",
-         "inbox/s/pipe.md", "pending/approvals/pipe.yaml", "permissions.yaml", "mcp/pipe.yaml", "schedules/pipe.yaml",
-         "memory/shared/pipe.md", "pending/memory/pipe.yaml", "projects/pipe.yaml", "workers/pipe.yaml")  # fmt: skip
+PIPES = ("secrets/recipients.txt", "secrets/x.age", "secrets/sub/x.age", "routes/pipe.yaml", "personas/pipe.md",
+         "playbooks/p/pipe", "inbox/s/pipe.md", "pending/approvals/pipe.yaml", "permissions.yaml", "mcp/pipe.yaml",
+         "schedules/pipe.yaml", "memory/shared/pipe.md", "pending/memory/pipe.yaml", "projects/pipe.yaml",
+         "workers/pipe.yaml")  # fmt: skip
 LINKS = ("routes/link.yaml", "personas/link.md", "playbooks/link", "inbox/s/link.md", "secrets/link.age",
          "hooks/link.yaml", "channels/link.yaml", "connectors/link.yaml", "memory/shared/link.md")  # fmt: skip
 HUGE = ("routes/huge.yaml", "personas/huge.md", "playbooks/p/huge.bin", "pending/questions/huge.yaml",
