@@ -41,16 +41,21 @@ class Speech:
                 gap = GAP if self._words.breaks_off(data) else ""
                 return self._said(data.get("turn"), self._words.delta(data), gap)
             case "model.responded" if isinstance(data.get("text"), str):
+                self._unread = None
                 return self._said(data.get("turn"), self._words.whole(data.get("turn"), data["text"]))
             case "model.responded":
                 self._unread = data.get("turn")  # a long text stands elsewhere; the run's output has it
         return ""
 
+    @property
+    def is_unread(self) -> bool:
+        """Return whether the newest answer was too long for its event."""
+        return self._unread is not None
+
     def finish(self, output: str | None) -> str:
         """Return the rest of the run's final text, if no event had it."""
-        if self._unread is None or output is None:
-            return ""
-        return self._said(self._unread, self._words.whole(self._unread, output))
+        turn, self._unread = self._unread, None
+        return self._said(turn, self._words.whole(turn, output)) if turn is not None and output is not None else ""
 
     def _said(self, turn: object, text: str, gap: str = "") -> str:
         if text and turn != self._turn:
