@@ -383,7 +383,7 @@ def test_a_limited_token_sees_its_sessions_only(daemon: Daemon) -> None:
     pages = [
         modern(daemon, "resources/list", {"cursor": one}, token=limited)["result"] for one in ("sessions", "flows")
     ]
-    assert not any(page["resources"] for page in pages)
+    assert [[one["name"] for one in page["resources"]] for page in pages] == [["mine"], []]
     assert modern(daemon, "tasks/get", {"taskId": other}, token=limited, tasks=True)["error"]["code"] == -32602
 
 
