@@ -91,6 +91,8 @@ def test_a_retry_of_the_sdk_starts_no_second_run(daemon: Daemon, sdk: openai.Ope
     one.close()
     two = sdk.chat.completions.create(**body, extra_headers={"x-stainless-retry-count": "1"})
     assert two.choices[0].message.content == "one two three four"
+    other = sdk.chat.completions.create(model="kheish@hello", messages=say("retried"))
+    assert "one two" not in (other.choices[0].message.content or ""), "another model is another request"
     assert len(daemon.client.runs.list(session=session_of(daemon, two))["items"]) == 1
     keys = [sdk.responses.create(model="kheish", input="k", extra_headers={"Idempotency-Key": "k1"}).id for _ in "ab"]
     assert keys[0] == keys[1]
