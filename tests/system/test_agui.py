@@ -92,6 +92,7 @@ def test_a_question_is_an_interrupt(daemon: Daemon) -> None:
 
 
 def test_refusals(daemon: Daemon) -> None:
+    assert {"agui", "mcp", "openai", "sessions"} <= set(daemon.client.status()["features"])
     assert events(daemon, body("thread-4", "r1", "x", "broken"))[-1].type == "RUN_ERROR"
     tools = [{"name": "f", "description": "", "parameters": {}}]
     refused = daemon.http("POST", "/agui", body("thread-5", "r1", "x", tools=tools))
