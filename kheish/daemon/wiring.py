@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kheish.api.foreign.mounts import MOUNTS
 from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
 from kheish.api.mcp.logins import CALLBACK
-from kheish.api.foreign.mounts import MOUNTS
 from kheish.api.operations import FEATURES
 from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
