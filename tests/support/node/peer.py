@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support import npm
 from tests.support.daemon import until
 
 Line = dict[str, Any]
@@ -59,7 +60,7 @@ class Peer:
 @contextmanager
 def running(script: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[Peer]:
     """A script of this folder, which ends with the block."""
-    command = ["node", str(Path(__file__).with_name(script)), *words]
+    command = [str(npm.node()), str(Path(__file__).with_name(script)), *words]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=None if env is None else dict(env)
     ) as process:
