@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kheish.client import requests
 from kheish.client.run import RUN_ENDS
 from kheish.client.sse import Event
 from kheish.client.words import Words
+from kheish.protocols import lines
 from kheish.protocols.access import Access
 
 if TYPE_CHECKING:
@@ -87,23 +88,6 @@ async def texts(access: Access, run: RunView, speech: Speech, after: int = 0) ->
 async def said(access: Access, run: RunView) -> str:
     """Return all that a run has said until now. Raises the KheishError of the request."""
     speech = Speech()
-    parts: list[str] = []
-    after: int | None = None
-    while True:
-        page: Any = await access.send(
-            requests.session_journal(
-                run["session_id"], run=run["run_id"], kind="model.responded", after=after, limit=200
-            )
-        )
-        for line in page["items"]:
-            parts.append(speech.hear(_event(line)))
-            after = line["n"]
-        if not page["next_cursor"]:
-            return "".join(parts) + speech.finish(run["output"])
-
-
-def _event(line: Any) -> Event:
-    return Event(
-        kind=line["kind"], n=line["n"], session=line.get("session"), run=line.get("run"), at=line.get("at"),
-        actor=line.get("actor"), data=line["data"], raw="",
-    )  # fmt: skip
+    answers = lines.read(access, run["session_id"], run=run["run_id"], kind="model.responded")
+    parts = [speech.hear(event) async for event in answers]
+    return "".join(parts) + speech.finish(run["output"])

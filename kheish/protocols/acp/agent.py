@@ -37,7 +37,7 @@ from kheish.client import requests
 from kheish.client.run import RUN_ENDS
 from kheish.client.sse import Event
 from kheish.errors import KheishError, NotFound
-from kheish.protocols import access as accesses
+from kheish.protocols import access as accesses, lines
 from kheish.protocols.access import Access
 from kheish.protocols.acp import options, prompts, servers
 from kheish.protocols.acp.asking import Asking
@@ -47,7 +47,6 @@ from kheish.protocols.acp.wire import Wire
 if TYPE_CHECKING:
     from acp.interfaces import Client
 
-_PAGE = 200
 #: sessions of one list, and pages that are read for the first session in the editor's folder
 _LISTED, _PAGES = 50, 20
 _STOPS: dict[str, Any] = {"run.completed": "end_turn", "run.cancelled": "cancelled", "run.interrupted": "cancelled"}
@@ -200,19 +199,12 @@ class Kheish:
 
     async def _replay(self, session_id: str, updates: Updates) -> int:
         """Send the journal as updates, and return the number of its newest entry."""
-        cursor: str | None = None
         newest = 0
-        while True:
-            call = requests.session_journal(session_id, limit=_PAGE, cursor=cursor)
-            page: Any = await self._access.send(call)
-            for line in page["items"]:
-                newest = line["n"]
-                event = prompts.event(line)
-                await self._show(session_id, updates.of(event, replays=True))
-                await self._note(session_id, event, updates)
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return newest
+        async for event in lines.read(self._access, session_id):
+            newest = event.n or newest
+            await self._show(session_id, updates.of(event, replays=True))
+            await self._note(session_id, event, updates)
+        return newest
 
     def _follow_later(self, session_id: str, run_id: str, updates: Updates, after: int) -> None:
         self._runs[session_id] = run_id
