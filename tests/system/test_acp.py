@@ -130,9 +130,12 @@ async def test_an_editor_works_with_sessions_of_the_daemon(daemon: Daemon) -> No
         await agent.prompt(session_id=id, prompt=[acp.text_block("ask me")])
         assert "Which way?" in editor.asked[1][0] and "right" in editor.text()
 
-        loaded, again = Editor(), id
+        fork = (await agent.fork_session(session_id=id, cwd=str(folder))).session_id
+        await agent.set_config_option(session_id=fork, config_id="route", value="hello")
+        await agent.prompt(session_id=fork, prompt=[acp.text_block("fork")])
+        loaded, again, forked = Editor(), id, Editor()
         listed = await agent.list_sessions(cwd=str(folder))
-        assert [one.session_id for one in listed.sessions] == [id]
+        assert {one.session_id for one in listed.sessions} == {id, fork}
         with pytest.raises(acp.RequestError) as refused:
             await agent.load_session(cwd=str(folder), session_id="nothing", mcp_servers=[])
         assert "nothing" in str(refused.value)
@@ -141,6 +144,9 @@ async def test_an_editor_works_with_sessions_of_the_daemon(daemon: Daemon) -> No
         assert loaded.text("user_message_chunk") == "youlookask me"
         assert "hello you" in loaded.text() and "it said" in loaded.text()
         assert loaded.statuses().count("completed") == 2
+    async with connected(daemon, forked) as agent:
+        await agent.load_session(cwd=str(folder), session_id=fork, mcp_servers=[])
+        assert forked.text("user_message_chunk") == "youlookask mefork" and forked.text().endswith("hello fork")
 
 
 async def test_the_first_answer_counts_and_the_other_is_withdrawn(daemon: Daemon) -> None:

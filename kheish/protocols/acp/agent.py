@@ -36,7 +36,7 @@ from kheish import ids, resources
 from kheish.client import requests
 from kheish.client.run import RUN_ENDS
 from kheish.client.sse import Event
-from kheish.errors import KheishError, NotFound
+from kheish.errors import Forbidden, KheishError, NotFound
 from kheish.protocols import access as accesses, lines
 from kheish.protocols.access import Access
 from kheish.protocols.acp import options, prompts, servers
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 #: sessions of one list, and pages that are read for the first session in the editor's folder
 _LISTED, _PAGES = 50, 20
+#: forks of forks that are shown
+_FORKS = 100
 _STOPS: dict[str, Any] = {"run.completed": "end_turn", "run.cancelled": "cancelled", "run.interrupted": "cancelled"}
 
 
@@ -121,7 +123,7 @@ class Kheish:
         """Show the journal of a session, and follow the run that works in it."""
         session: Any = await _sent(self._access.send(requests.get_session(session_id)))
         updates = Updates()
-        newest = await _sent(self._replay(session_id, updates))
+        newest = await _sent(self._replay(session, updates))
         self._offer_servers(session_id, mcp_servers)
         if session["active_run_id"] is not None:
             self._follow_later(session_id, session["active_run_id"], updates, newest)
@@ -197,14 +199,29 @@ class Kheish:
 
     # --- following ----------------------------------------------------------------------------------------------------
 
-    async def _replay(self, session_id: str, updates: Updates) -> int:
-        """Send the journal as updates, and return the number of its newest entry."""
-        newest = 0
-        async for event in lines.read(self._access, session_id):
-            newest = event.n or newest
-            await self._show(session_id, updates.of(event, replays=True))
-            await self._note(session_id, event, updates)
+    async def _replay(self, session: Any, updates: Updates) -> int:
+        """Send the journal as updates, and return the number of its newest entry. A fork begins with the conversation
+        that it continues, where the caller may see it."""
+        id, newest = session["session_id"], 0
+        for place, last in await self._lineage(session):
+            async for event in lines.read(self._access, place):
+                if last is not None and (event.n or 0) > last:
+                    break
+                newest = event.n or newest
+                await self._show(id, updates.of(event, replays=True))
+                await self._note(id, event, updates)
         return newest
+
+    async def _lineage(self, session: Any) -> list[tuple[str, int | None]]:
+        """Return the sessions whose entries a session has, oldest first, each with its last entry."""
+        places: list[tuple[str, int | None]] = [(session["session_id"], None)]
+        while (origin := session["forked_from"]) is not None and len(places) < _FORKS:
+            try:
+                session = await self._access.send(requests.get_session(origin["session_id"]))
+            except (Forbidden, NotFound):
+                break
+            places.insert(0, (origin["session_id"], origin["n"]))
+        return places
 
     def _follow_later(self, session_id: str, run_id: str, updates: Updates, after: int) -> None:
         self._runs[session_id] = run_id
