@@ -219,10 +219,12 @@ def test_a_budget_ends_in_one_wrap_up_and_a_raise_continues(shared: Daemon) -> N
     purposes = [one["request"]["metadata"]["purpose"] for one in runs(shared, "spends")][4:]
     assert purposes.count("wrap_up") == 1 and purposes[-1] == "wrap_up"
     assert found["usage"]["tokens"] >= 520, "usage only grows"
-    assert (
-        shared.http("PUT", "/v1/sessions/spends/goal", {"objective": "x", "budget": {"tokens": 9}}).json()["goal_id"]
-        == found["goal_id"]
-    )
+    for body in ({"objective": "x"}, {"objective": "x", "budget": {"tokens": 9}}):
+        refused = shared.http("PUT", "/v1/sessions/spends/goal", body)
+        assert refused.status_code == 409 and "used up its budget (tokens)" in refused.json()["detail"]
+    again = shared.http("PUT", "/v1/sessions/spends/goal", {"objective": "x", "budget": {"tokens": 9000}}).json()
+    assert (again["goal_id"], again["status"]) == (found["goal_id"], "active")
+    shared.client.goals.clear("spends")
 
 
 @pytest.mark.demand(14)

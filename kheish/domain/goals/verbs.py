@@ -49,17 +49,20 @@ def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str, key: Ide
     """Return the drafts that set the goal of a loaded session. One that is not complete keeps its id, its usage and the
     limits that are not given.
 
-    Raises NotFound, SessionEnded, GoalStateConflict, Invalid.
+    Raises NotFound, SessionEnded, Invalid; GoalStateConflict also if the limits are used up.
     """
     sessions.accepting(state, session_id)
     _check_own(state, session_id)
     old = find(state, session_id)
     same = old if old is not None and old.status in OPEN else None
+    budget = changed(same.budget if same is not None else GoalBudget(), **wanted.limits)
+    if same is not None:
+        _check_room(same, budget)
     event = events.GoalSet(
         goal_id=same.goal_id if same is not None else ids.new("goal"),
         objective=_objective(wanted.objective or ""),
         completion=read_completion(wanted.completion or ()),
-        budget=changed(same.budget if same is not None else GoalBudget(), **wanted.limits),
+        budget=budget,
         idempotency=key,
     )
     return [*withdraw(old, by), event.on(session_id, by=by)]
@@ -125,11 +128,8 @@ def resume(state: State, session_id: str, beside: Sequence[Draft] = (), *, by: s
     goal = _open(state, session_id)
     sessions.accepting(state, session_id)
     budgets = [one.event.budget for one in beside if isinstance(one.event, events.GoalUpdated) and one.event.budget]
-    limit = changed(goal, budget=[goal.budget, *budgets][-1]).limit
-    if limit is not None and not goal.is_confirmed:
-        raise GoalStateConflict(
-            f"The goal has used up its budget ({limit}); raise it: kheish goals raise.", limit=limit
-        )
+    if not goal.is_confirmed:
+        _check_room(goal, [goal.budget, *budgets][-1])
     if goal.status == "active" or any(isinstance(one.event, events.GoalResumed) for one in beside):
         return []
     return [*withdraw(goal, by), events.GoalResumed().on(session_id, by=by)]
@@ -211,6 +211,16 @@ def _objective(text: str) -> str:
         fault = f"must have 1 to {OBJECTIVE_CHARACTERS} characters"
         raise Invalid(f"/objective: {fault}.", errors=[Fault("/objective", fault)])
     return text.strip()
+
+
+def _check_room(goal: Goal, budget: GoalBudget) -> None:
+    """Raise GoalStateConflict if the goal's usage has reached a limit."""
+    limit = changed(goal, budget=budget).limit
+    if limit is not None:
+        raise GoalStateConflict(
+            f"The goal has used up its budget ({limit}); raise it (kheish goals raise), or set a larger limit.",
+            limit=limit,
+        )
 
 
 def _raised(budget: GoalBudget, add: GoalBudget) -> GoalBudget:

@@ -424,6 +424,8 @@ def test_a_goal_with_the_same_id_keeps_its_usage(p: Played) -> None:
     same = begun(p, budget={"tokens": 9, "wall_time": 60.0})
     assert (same.goal_id, same.status, same.usage.spent.input_tokens) == (first.goal_id, "active", 7)
     assert begun(p).budget == same.budget, "limits stay, as the usage does"
+    with pytest.raises(GoalStateConflict, match=r"used up its budget \(tokens\)"):
+        begun(p, budget={"tokens": 7})
     assert begun(p, budget={"wall_time": None, "cost_usd": 2.0}).budget == events.GoalBudget(tokens=9, cost_usd=2.0)
     assert goals.view(same).usage.tokens == 7
     assert p.state.find(Run, same.runs[-1]) is not None
