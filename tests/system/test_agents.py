@@ -258,6 +258,13 @@ def test_a_child_may_only_narrow(daemon: Daemon) -> None:
     assert [one["allow"] for one in left] == [scope["allow"], ["write_*", "grep_search"]], "lists intersect"
 
 
+def test_a_folder_that_cannot_be_is_refused(daemon: Daemon) -> None:
+    agent = root(daemon, "folders")
+    for cwd in ("missing", "a\0b", "x" * 4000):
+        with pytest.raises(Invalid, match="no folder of the parent's workspace"):
+            daemon.client.agents.spawn(agent, "kid", prompt="x", cwd=cwd)
+
+
 def test_the_same_request_gives_the_same_child(daemon: Daemon) -> None:
     agent = root(daemon, "same")
     first = daemon.client.agents.spawn(agent, "kid", prompt="x", spawn_request_id="one")
