@@ -81,7 +81,7 @@ def set_(
 ) -> None:
     """Set the goal of a session: the daemon pursues it while the session is idle.
 
-    A goal that is not complete keeps its usage.
+    A goal that is not complete keeps its usage, and the limits that are not given.
     """
     completion: list[Any] = [*when, *({"workspace_file": one} for one in file), *({"command": one} for one in command)]
     completion += [{"output_matches": _json(text)} for text in schema]

@@ -119,7 +119,10 @@ def cancel(
     every: bool,
     reason: str | None,
 ) -> None:
-    """Cancel runs, by id or by filter."""
+    """Cancel runs, by id or by filter.
+
+    By id, it waits up to 5 s for the end of each.
+    """
     has_filter = bool(session or status or route)
     if bool(run_ids) + has_filter + every != 1:
         raise click.UsageError("Give either run ids, or filters (--session, --status, --route), or --all.")
