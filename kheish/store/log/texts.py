@@ -132,7 +132,7 @@ def expression(words: str) -> str:
     Raises ValueError if it contains no word.
     """
     parts = []
-    for phrase, word in _words(words):
+    for phrase, word in _WORD.findall(words.replace("\0", " ")):  # SQLite ends a text there
         text = phrase or word
         if _LETTER.search(text):
             prefix = "*" if word.endswith("*") else ""
@@ -142,14 +142,9 @@ def expression(words: str) -> str:
     return " AND ".join(parts)
 
 
-def _words(words: str) -> list[tuple[str, str]]:
-    """Return the phrases and words of a query. A NUL, at which FTS5 would end the expression, separates words."""
-    return _WORD.findall(words.replace("\0", " "))
-
-
 def terms(words: str) -> list[str]:
     """Return the words and phrases of a query for `snippet`."""
-    return [(phrase or word).rstrip("*").strip('"') for phrase, word in _words(words)]
+    return [(phrase or word).rstrip("*").strip('"') for phrase, word in _WORD.findall(words)]
 
 
 def find(
