@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,13 @@ _apart: dict[tuple[Path, door.Id, tuple[Path, ...]], float] = {}
 _APART_SECONDS, _APART_MOST = 30.0, 4096
 
 
+#: the same few thousand folders, for each step of each run
+_path = lru_cache(4096)(Path)
+
+
 def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | None = None) -> Door:
     """Return the door to a workspace, with the daemon's hidden folders."""
-    return Door(Path(workspace), state.hidden, judged)
+    return Door(_path(workspace) if isinstance(workspace, str) else workspace, state.hidden, judged)
 
 
 def check(hidden: Hidden, workspace: Path) -> Path:

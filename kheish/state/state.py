@@ -246,11 +246,15 @@ class State:
 
     def find(self, cls: type[T], id: str) -> T | None:
         """Return the value in memory, or None. An owner's ended value stays in memory until the index has it."""
-        session_id = self.home(cls, id)
-        part = (self.sessions.get(session_id) or self.owners.get(session_id)) if session_id else None
-        value: T | None = part.tables[cls].get(id) if part else None
-        change = self.unjournaled.get((cls, id)) if value is None else None
-        return change.value if change is not None and change.noun.read is not None else value
+        owners = self._owners.get(cls)
+        session_id = owners.get(id) if owners is not None else None
+        if session_id is not None:
+            part = self.sessions.get(session_id) or self.owners.get(session_id)
+            value: T | None = part.tables[cls].get(id) if part is not None else None
+            if value is not None:
+                return value
+        change = self.unjournaled.get((cls, id))
+        return change.value if change is not None and change.noun.read is not None else None
 
     def home(self, cls: type, id: str) -> str | None:
         """Return the key of the loaded session or owner that holds a value, or None."""
