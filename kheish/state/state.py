@@ -224,13 +224,10 @@ class State:
         """Wait until the index has everything that was appended until now, so that it is not older than what a caller
         has seen in memory. Raises StoreFailed; Unavailable after `timeout` seconds behind the log."""
         await self.durable()
-        target = self.durable_n
-        if self.journaled_n >= target:
+        if self.journaled_n >= (target := self.durable_n):
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.readers.append((target, future))
         try:
-            await asyncio.wait_for(future, timeout)
+            await asyncio.wait_for(self.waiting.until_indexed(target), timeout)
         except TimeoutError:
             raise Unavailable("The index is behind; retry in a moment.") from None
 
