@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
 from kheish.domain import events
@@ -50,10 +51,10 @@ class Hearing:
 
     def __call__(self, batch: Sequence[Recorded]) -> None:
         """Hand a batch to the reactors."""
-        heard: dict[int, list[Recorded]] = {}
+        heard: defaultdict[int, list[Recorded]] = defaultdict(list)
         for item in batch:
             for place in self._hearing(type(item.entry.event)):
-                heard.setdefault(place, []).append(item)
+                heard[place].append(item)
         for place in sorted(heard):
             self._reactors[place][1](heard[place])
 
