@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +16,24 @@ _UNSEEN = (
     r"\U000e0000-\U000e0fff"
 )
 _BLANK = re.compile(rf"[{_UNSEEN}]*\Z")
+#: joiners between letters of other scripts, and within emoji
+_JOINERS = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
 
 
 def is_blank(text: str) -> bool:
     """Return whether a text shows nothing: it is empty, or has only spaces and characters without a shape."""
     return _BLANK.match(text) is not None
+
+
+def is_line(text: str) -> bool:
+    """Return whether a text is one line of printable characters; emoji of several characters count as printable."""
+    return text.isprintable() or _JOINERS.sub("", text).isprintable()
+
+
+def fold(text: str) -> str:
+    """Return a text in which two spellings that a reader takes for the same are equal: of either case, with accents as
+    one character or two, and emoji with or without the sign that they are shown in colour."""
+    return unicodedata.normalize("NFC", text.casefold()).replace("\ufe0f", "")
 
 
 def is_number(text: str) -> bool:

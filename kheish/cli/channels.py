@@ -62,11 +62,11 @@ def messages(
     page = settings.client().channels.messages(name, thread=thread, q=words, limit=limit, cursor=cursor)
     columns: list[Column] = [
         ("AT", lambda one: when(one["at"])),
-        ("FROM", lambda one: following.name(one["from"])),
-        ("TEXT", text_of),
-        ("REACTIONS", reactions_of),
-        ("THREAD", "thread"),
         ("ID", "message_id"),
+        ("THREAD", "thread"),
+        ("FROM", lambda one: following.name(one["from"])),
+        ("REACTIONS", reactions_of),
+        ("TEXT", text_of),
     ]
     listing(settings, page, "message_id", columns, fitting("No messages yet.", thread, words))
 
@@ -158,9 +158,9 @@ def turns(
         ("MEMBER", "member"),
         ("STATE", "state"),
         ("UNTIL", lambda one: when(one["expires_at"]) if one["state"] == "granted" else ""),
-        ("WHY", lambda one: "; ".join(dict.fromkeys(filter(None, [one["reason"], *one["rank"]])))),
         ("RUN", lambda one: one["run_id"] or ""),
         ("THREAD", "thread"),
+        ("WHY", lambda one: "; ".join(dict.fromkeys(filter(None, [one["reason"], *one["rank"]])))),
     ]
     listing(settings, page, "turn_id", columns, fitting("No turns yet.", state or None, thread))
 

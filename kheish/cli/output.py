@@ -21,6 +21,8 @@ Column = tuple[str, str | Callable[[Any], object]]
 #: a time in the format of the API
 _STAMP = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9](\.[0-9]+)?Z")
 
+#: the width to which cells of a table are padded at most
+_PADDED = 80
 _STATUS = {
     "completed": "green",
     "allowed": "green",
@@ -99,10 +101,11 @@ def fitting(none: str, *filters: object) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """Print rows under headings; on a terminal, truncate the last column to its width."""
+    """Print rows under headings; on a terminal, truncate the last column to its width. A cell that is longer than
+    others are padded moves the rest of its own row."""
     heads = [head for head, _ in columns]
     cells = [[_cell(row, read) for _, read in columns] for row in rows]
-    widths = [max(len(head), *(len(line[i]) for line in cells)) for i, head in enumerate(heads)]
+    widths = [min(max(len(head), *(len(line[i]) for line in cells)), _PADDED) for i, head in enumerate(heads)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     last = max(room - sum(widths[:-1]) - 2 * (len(widths) - 1), 12)
     say(paint("  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip(), bold=True))

@@ -737,8 +737,8 @@ class ChangeThread(TypedDict):
 
     status: NotRequired[Literal["open", "resolved", "closed"] | None]
     about: NotRequired[list[Thing] | None]
-    """The things that it is about, in place of those before: of this daemon (`run`, `session`, `flow`,
-    `project_task`, …), or of a kind of your own (`incident`)."""
+    """The things that it is about, in place of those before: of this daemon (`run`, `session`, `flow`, …; the id of
+    a `project_task` is `PROJECT/TASK`), or of a kind of your own (`incident`)."""
 
 
 class ChangeWorktree(TypedDict):

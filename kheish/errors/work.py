@@ -53,7 +53,7 @@ class MessageStateConflict(Conflict):
 
 
 class TaskExists(Conflict):
-    code, domain, title = "task_exists", "tasks", "An active task has this title"
+    code, domain, title = "task_exists", "tasks", "The title or id is taken"
 
 
 class TaskCycle(Conflict):
@@ -61,7 +61,7 @@ class TaskCycle(Conflict):
 
 
 class TaskBlocked(Conflict):
-    code, domain, title = "task_blocked", "tasks", "Other tasks come first"
+    code, domain, title = "task_blocked", "tasks", "The task cannot begin now"
 
 
 class TaskClaimed(Conflict):

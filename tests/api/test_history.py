@@ -171,6 +171,7 @@ async def test_what_happened_in_between_and_what_was_said(w: World) -> None:
     found = (await w.http.get("/v1/sessions?q=needle&status=busy,idle")).json()["items"]
     assert [(one["session_id"], one["match"]["n"]) for one in found] == [("s", 4)]
     assert (await w.http.get("/v1/sessions/s/search?q=%22%22")).status_code == 400
+    assert (await w.http.get("/v1/sessions/s/search?q=%00needle%00&limit=1")).json() == hits, "as if it were a space"
 
 
 async def test_a_deleted_session_is_gone_and_its_id_stays_taken(w: World) -> None:

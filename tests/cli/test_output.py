@@ -37,6 +37,10 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(capsys: pytest.Capture
     assert max(len(line) for line in on_a_terminal(NO_COLOR="1").splitlines()) == 60
     output.table([{"b": "x" * 300}], [("B", "b")])
     assert "x" * 300 in capsys.readouterr().out
+    output.table([{"a": "x" * 300, "b": "y"}, {"a": "z", "b": "y"}], [("A", "a"), ("B", "b")])
+    head, long, short = capsys.readouterr().out.splitlines()
+    assert long == f"{'x' * 300}  y", "it is whole"
+    assert short == f"z{' ' * 81}y" and len(head) == len(short), "and pads no other row to its length"
 
 
 def test_control_characters_become_visible() -> None:

@@ -114,6 +114,13 @@ class Disk:
         folder, name, node = self._at(op["old"])
         self._change(op["path"], node, (folder, name))
 
+    def _exchange(self, op: Op) -> None:
+        """Two names are exchanged in one step. Between the two changes here both lead to the new file, so that a cut
+        there leaves the name that matters as after the step, and the other one is a scratch file."""
+        new, old = self._at(op["old"])[2], self._at(op["path"])[2]
+        self._change(op["path"], new)
+        self._change(op["old"], old)
+
     def _link(self, op: Op) -> None:
         self._change(op["path"], self._at(op["old"])[2])
 

@@ -34,6 +34,7 @@ ROUTES: dict[str, Any] = {
     "answers": scripted([says("I look at it."), {"text": "done"}]),
     "twice": scripted([says("first"), says("second"), {"text": "{{last_result}}"}]),
     "slow": scripted([{"text": "hm", "delay": "4s"}]),
+    "brief": scripted([{"text": "hm", "delay": "1500ms"}]),
     "steady": scripted([{**says("at last"), "delay": "2500ms"}, {"text": "done"}]),
     "late": scripted([{**says("to the first"), "delay": "1s"}, {"text": "done"}]),
     "posts": scripted([says("posted"), {"text": "done", "delay": "1500ms"}]),
@@ -175,6 +176,32 @@ def test_a_lease_is_handed_over_where_another_agent_waits(shared: Daemon) -> Non
     assert until(lambda: shared.client.runs.get(stale["run_id"]).data["status"] == "cancelled", what="the run ends")
 
 
+@pytest.mark.parametrize("why", ["handed over", "left", "replaced"])
+def test_a_turn_whose_run_did_not_complete_has_shown_nothing(shared: Daemon, why: str) -> None:
+    """What an agent was to read in a run that was cancelled, or another session of it read, is shown with its next."""
+    c = f"unseen-{why.split()[0]}"
+    make(shared, c, {"db": "quiet", "net": "answers"}, [{"member": "net", "participation": "manual_only"}],
+         lease="1s")  # fmt: skip
+    if why != "replaced":
+        shared.client.runs.start(f"{c}-db", "busy meanwhile", route="brief")
+    root = shared.client.channels.post(c, "The disk of pg-7 is full", addressed=["db", "net"])["thread"]
+    if why == "left":
+        until(lambda: [one for one in turns(shared, c) if one["state"] == "granted"], what="its turn begins")
+        shared.client.channels.remove_member(c, "db")
+        until(lambda: [one for one in turns(shared, c) if one["state"] == "expired"], what="its turn ends")
+    settled(shared, c)
+    session = f"{c}-{'new' if why == 'replaced' else 'db'}"
+    if why != "handed over":
+        shared.client.sessions.create(session, route="quiet")
+        shared.client.channels.add_member(c, "db", "agent", session=session)
+    for text in ("And now?", "Thanks"):
+        shared.client.channels.post(c, text, thread=root, addressed=["db"])
+        settled(shared, c)
+    runs = [one for one in shared.client.runs.list(session=session)["items"] if one["kind"] == "channel_turn"]
+    shown = ["".join(one["text"] for one in run["request"]["items"]) for run in runs if run["status"] == "completed"]
+    assert ["pg-7" in one for one in shown].count(True) == 1 and "Thanks" in shown[0], shown
+
+
 def test_a_lease_without_rivals_lasts_as_long_as_its_run(shared: Daemon) -> None:
     make(shared, "steady", {"db": "steady"}, lease="1s")
     posted = shared.client.channels.post("steady", "Anyone?")
@@ -269,7 +296,10 @@ def test_messages_are_edited_removed_found_and_reacted_to(shared: Daemon) -> Non
     for wrong, status in (("x" * 16385, 413), ("ä" * 8193, 413), (" ", 400), ("\u200b\u2060\u3164", 400), ("", 400)):
         assert shared.http("POST", "/v1/channels/react/messages", {"text": wrong}).status_code == status, wrong[:9]
     assert shared.http("POST", "/v1/channels/react/messages", {"text": "ä" * 8192}).status_code == 201
-    for wrong in ("<script>", "../..", "👍" * 64):
+    for spelling in (":+1:", "👍\ufe0f", ":thumbs_up:"):
+        assert channels.react("react", "root", spelling)["reactions"][1] == {"emoji": "👍", "by": ["human:local"]}
+    assert len(channels.remove_reaction("react", "root", ":thumbsup:")["reactions"]) == 1
+    for wrong in ("<script>", "../..", "👍" * 64, ":nope:"):
         answer = shared.http("POST", f"/v1/channels/react/messages/{root['thread']}/reactions", {"emoji": wrong})
         assert answer.status_code == 400, wrong
     channels.react("react", "root", "👨‍👩‍👧‍👦")
@@ -349,6 +379,12 @@ def test_threads_have_a_status_and_things_that_they_are_about(shared: Daemon) ->
     assert (changed["status"], changed["about"], changed["title"]) == ("resolved", about, "A long story")
     assert [one["thread"] for one in channels.threads("threads", about="incident/42")["items"]] == [root["thread"]]
     assert not channels.threads("threads", status="open")["items"]
+    for odd in ("incident", "/42", "incident/", "project_task/p", "x" * 401 + "/1"):
+        answer = shared.http("GET", "/v1/channels/threads/threads", params={"about": odd})
+        assert answer.status_code == 400 and "project_task/PROJECT/TASK" in answer.text, odd
+    assert not channels.threads("threads", about="incident/43")["items"]
+    slashed = {"about": [{"kind": "incident/4", "id": "2"}]}
+    assert shared.http("PATCH", f"/v1/channels/threads/threads/{root['thread']}", slashed).status_code == 400
     named = [
         ("project_task", "p/none"),
         ("run", "run_none"),

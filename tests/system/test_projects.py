@@ -48,6 +48,27 @@ ROUTES: dict[str, Any] = {
     "answers": [{"text": "the result", **USED}],
     "fails": [{"error": {"status": 400}}],
     "asks": [ask("Which?"), {"text": "chosen"}],
+    "repeats": [
+        {
+            "tool_calls": [
+                call("project_claim_task", task_id="{{input}}"),
+                call("project_update_task", task_id="{{input}}", status="completed", output="built"),
+                call("project_update_task", task_id="{{input}}", status="completed", output="built"),
+                call("project_update_task", task_id="{{input}}", status="completed", output="another"),
+            ]
+        },
+        {"text": "done"},
+    ],
+    "talks": [
+        {
+            "tool_calls": [
+                call("read_channel_thread", channel="mirror", thread="root"),
+                call("propose", kind="topic", text="More of it", dedupe_key="k"),
+                call("post_to_channel", text="over to @two"),
+            ]
+        },
+        {"text": "done"},
+    ],
     "limited": scripted([{"error": {"status": 429}}] * 5, max_retries=0, patience="0s"),
     "plans": [
         {
@@ -241,6 +262,17 @@ def test_agents_plan_with_tools(shared: Daemon) -> None:
     assert "part-2: second [blocked: dependency; after part-1]" in said["output"]
 
 
+def test_an_end_that_is_called_again_is_the_same(shared: Daemon) -> None:
+    """A kill between the journal of the project and that of the session repeats the call."""
+    p = project(shared, "repeats")
+    session(shared, f"{p}-one", "repeats")
+    shared.client.projects.create_task(p, "build it", task_id="b")
+    shared.client.runs.start(f"{p}-one", "b", wait="20s")
+    results = [one.data for one in shared.client.past_events(session=f"{p}-one") if one.kind == "tool.finished"][1:]
+    assert [(one["is_error"], one["content"]) for one in results[:2]] == [(False, "The task b is completed.")] * 2
+    assert results[2]["is_error"] and task(shared, p, "b")["output"] == "built"
+
+
 def test_a_holder_has_a_name_that_nobody_takes_for_another_text(shared: Daemon) -> None:
     p = project(shared, "names")
     shared.client.projects.create_task(p, "a", task_id="a")
@@ -406,6 +438,26 @@ def test_a_project_links_channels(shared: Daemon) -> None:
         what="a member of the project has a turn",
     )
     assert shared.client.projects.channels(p)["items"][0]["mirror"]
+
+
+def test_a_mirrored_member_takes_part_as_the_others_do(shared: Daemon) -> None:
+    members = [
+        {"member": "one", "kind": "agent", "session": "mirror-one", "tags": ["🔥", "a long tag " * 15]},
+        {"member": "two", "kind": "agent", "session": "mirror-two"},
+    ]
+    channel = {"policy": {"cooldown": "0s", "replies": 1}, "members": []}
+    shared.client.definitions("channels").put("mirror", channel)
+    links = [{"channel": "mirror", "mirror": True}]
+    shared.client.definitions("projects").put("mirror", {"members": members, "channels": links})
+    session(shared, "mirror-one", "talks")
+    session(shared, "mirror-two", "answers")
+    shared.client.channels.post("mirror", "It burns 🔥", message_id="root")
+    until(lambda: len(shared.client.channels.messages("mirror")["items"]) == 2, what="the tagged one answers")
+    [posted, _] = shared.client.channels.messages("mirror")["items"]
+    assert posted["from"]["member"] == "one" and posted["addressed"] == ["two"], "it mentions a mirrored member"
+    assert [one["text"] for one in shared.client.channels.proposals("mirror")["items"]] == ["More of it"]
+    results = [one.data for one in shared.client.past_events(session="mirror-one") if one.kind == "tool.finished"]
+    assert [one["is_error"] for one in results] == [False] * 3, results
 
 
 def test_the_command_line_shows_and_moves_the_board(shared: Daemon) -> None:

@@ -38,7 +38,11 @@ QUEUED = 500
 THREADS = (
     *paging.PAGE,
     paging.choices("status", threads.STATUSES),
-    Param(name="about", about="Only threads about this first thing: `kind/id`."),
+    Param(
+        name="about",
+        about="Only threads about this first thing: `kind/id`, such as `incident/42`; a task of a project "
+        "is `project_task/PROJECT/TASK`.",
+    ),
 )
 TURNS = (*paging.PAGE, paging.choices("state", TurnState), paging.text("thread"))
 PROPOSALS = (*paging.PAGE, paging.choices("state", ("open", "accepted", "dismissed", "expired")))
@@ -56,8 +60,8 @@ class ChangeThread(Body):
 
     status: Literal["open", "resolved", "closed"] | None = None
     about: Annotated[list[Thing], Field(max_length=threads.ABOUT)] | None = None
-    """The things that it is about, in place of those before: of this daemon (`run`, `session`, `flow`, `project_task`,
-    …), or of a kind of your own (`incident`)."""
+    """The things that it is about, in place of those before: of this daemon (`run`, `session`, `flow`, …; the id of a
+    `project_task` is `PROJECT/TASK`), or of a kind of your own (`incident`)."""
 
 
 class MakeProposal(Body):
@@ -96,10 +100,18 @@ class Talk:
         """Answer with a page of threads, newest first."""
         await known(self._state, id)
         given = req.context.query
-        page = await self._page(ThreadView, "channel_thread", id, given, {"about_keys": given.get("about")})
-        statuses = given.get("status", ())
-        items = [one for one in page["items"] if not statuses or one["status"] in statuses]
-        media.send(resp, {**page, "items": items})
+        about = threads.check_thing(given["about"]) if "about" in given else None
+        statuses, limit = given.get("status", ()), given.get("limit", paging.LIMIT)
+        items: list[Doc] = []
+        cursor = given.get("cursor")
+        while True:  # threads with open turns are found whatever their status
+            wanted = {**given, "limit": limit - len(items), "cursor": cursor}
+            page = await self._page(ThreadView, "channel_thread", id, wanted, {"about_keys": about})
+            items += [one for one in page["items"] if not statuses or one["status"] in statuses]
+            cursor = page["next_cursor"]
+            if cursor is None or len(items) >= limit:
+                break
+        media.send(resp, media.page(items, cursor))
 
     async def get_channel_thread(self, req: Request, resp: Response, id: str, thread: str) -> None:
         """Answer with one thread."""

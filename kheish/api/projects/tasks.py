@@ -36,7 +36,7 @@ from kheish.errors import Fault, Invalid
 from kheish.runtime.projects import work
 from kheish.state.event import Draft
 from kheish.state.state import State
-from kheish.texts import is_blank
+from kheish.texts import is_blank, is_line
 
 CARDS, MOST_CARDS = 20, 100
 LIST = (*paging.PAGE, paging.choices("status", STATUSES), paging.text("assignee"), paging.text("parent"))
@@ -266,7 +266,7 @@ def _outside(name: str, file: ProjectFile, ttl: float | None) -> Holder:
     text, or for an agent."""
     member = file.member(name)
     fault = None
-    if is_blank(name) or not name.isprintable():
+    if is_blank(name) or not is_line(name):
         fault = "must be one line of visible characters"
     elif member is not None and member.kind != "human":
         fault = f"names the member {name}, which is an agent; claim with agent, or choose another name"

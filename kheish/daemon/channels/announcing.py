@@ -17,7 +17,7 @@ import orjson
 from kheish import ids
 from kheish.domain import events
 from kheish.domain.agents.agent import Agent
-from kheish.domain.channels import proposing
+from kheish.domain.channels import proposing, rooms
 from kheish.domain.channels.channel import CHANNELS, key_of
 from kheish.domain.channels.proposal import Proposal
 from kheish.domain.channels.proposing import DAEMON, Wish
@@ -47,9 +47,9 @@ class Announcing:
     def learn(self) -> None:
         """Read which channels announce what, and about whom."""
         self._wanted = {}
-        for id, one in self._state.definitions.by_kind[CHANNELS].items():
-            for member in one.value.agents if one.value.announce else ():
-                self._wanted.setdefault(member.session, []).append((id, frozenset(one.value.announce)))
+        for id, file in rooms.files(self._state):
+            for member in file.agents if file.announce else ():
+                self._wanted.setdefault(member.session or "", []).append((id, frozenset(file.announce)))
 
     def heard(self, batch: Sequence[Recorded]) -> Iterator[Work]:
         """Yield the work of the announcements that a batch leads to."""

@@ -100,7 +100,7 @@ class Arbiter:
         try:
             async with state.using(session_id):
                 thread = state.get(Thread, key_of(channel_id, step.place.thread))
-                seen = await self._seen(thread, step.place.member)
+                seen = await self._seen(thread, step.place.member, session_id)
                 names = await naming.member_names(state, room.file)
                 async with assets.using_ids(state, framing.attached(seen)):
                     again = speaking.room(state, channel_id)
@@ -114,8 +114,9 @@ class Arbiter:
             log.warning("channel %s: the turn of %s cannot start: %s", channel_id, step.place.member, error.detail)
             self._away.note(session_id, state.clock() + AWAY, error.detail)
 
-    async def _seen(self, thread: Thread, member: str) -> Seen:
-        """Return the messages that the turn of a member shows: the newest, and older ones that were changed."""
+    async def _seen(self, thread: Thread, member: str, session_id: str) -> Seen:
+        """Return the messages that the turn of a member shows: those that its session was not shown in a turn that
+        completed, and older ones that were changed since."""
         state = self._state
         await state.caught_up()
         limit = 4 * framing.MESSAGES  # some are the member's own, or removed
@@ -130,7 +131,7 @@ class Arbiter:
         ]
         docs = {doc["made"]: doc for page in pages for doc in page.items}
         newest_first = [docs[made] for made in sorted(docs, reverse=True)]
-        return framing.select(newest_first, after=thread.base.seen.get(member, 0), member=member)
+        return framing.select(newest_first, after=thread.base.shown.get(session_id, 0), member=member)
 
     def _retry_at(self, room: Room) -> float | None:
         """Return the time at which a member is tried again that is away, and has a place in the queue."""
@@ -159,8 +160,8 @@ class Arbiter:
                 state.append(*speaking.settle(state, turn, status, reason, names))
 
     async def _names(self, channel_id: str) -> Mapping[str, str]:
-        found = self._state.definitions.by_kind[rooms.KIND].get(channel_id)
-        return await naming.member_names(self._state, found.value) if found is not None else {}
+        file = rooms.find_file(self._state, channel_id)
+        return await naming.member_names(self._state, file) if file is not None else {}
 
     async def _expire(self, turn: Turn, reason: str) -> None:
         """End a lease that is over, and then its run. What the agent has posted in it appears."""

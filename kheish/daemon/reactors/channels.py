@@ -19,7 +19,7 @@ from kheish.daemon.channels.arbiter import Arbiter
 from kheish.daemon.reactors.base import Reactor, in_stream
 from kheish.daemon.reactors.timers import Timers
 from kheish.domain import events, runs
-from kheish.domain.channels import thread as threads
+from kheish.domain.channels import rooms, thread as threads
 from kheish.domain.channels.channel import CHANNELS, LOOP_GUARD
 from kheish.domain.events import CHANNEL_TURN, Entry
 from kheish.domain.projects.definition import ProjectChannel
@@ -172,12 +172,13 @@ class Channels(Reactor):
                 self._announcing.learn()
                 self._look(id)
             case events.DefinitionChanged(definition="projects"):  # its members may be members of channels
+                self._announcing.learn()
                 mirrored = {link.channel for link in self._links(entry.event.id) if link.mirror}
                 for id in {*mirrored, *(lease[0] for lease in self._leases.values())}:
                     self._look(id)
             case events.SessionCreated() if self._arbiter.returned(entry.session or ""):
-                for id, one in self._state.definitions.by_kind[CHANNELS].items():
-                    if one.value.of_session(entry.session or "") is not None:
+                for id, file in rooms.files(self._state):
+                    if file.of_session(entry.session or "") is not None:
                         self._look(id)
             case events.SessionDeleted(session_id=session_id):
                 for lease in [one for one in self._leases.values() if one[2] == session_id]:

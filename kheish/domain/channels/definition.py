@@ -11,17 +11,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from kheish import ids
 from kheish.domain.routes import Slug
 from kheish.domain.scripts import Duration
-from kheish.texts import is_blank
+from kheish.texts import fold, is_blank, is_line
 
 Participation = Literal["manual_only", "selected_only", "prefer_selected", "always_listen"]
 Announced = Literal["task_completed", "schedule_result", "agent_result"]
-MEMBERS = 200
+MEMBERS, TAGS = 200, 50
+NAME_CHARACTERS = 80
 #: seconds of the shortest lease: a run needs time to start
 LEAST_LEASE = 1.0
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text may be the name of a member, or a tag."""
+    is_shown = is_line(text) and text == text.strip() and not is_blank(text)
+    return is_shown and len(text) <= NAME_CHARACTERS and not text.startswith(("@", "#"))
+
+
 def _printable(text: str) -> str:
-    if not text.isprintable() or text != text.strip() or is_blank(text) or text.startswith(("@", "#")):
+    if not is_name(text):
         raise ValueError(f"{text!r} must be one line without spaces around it, and without @ or # before it")
     return text
 
@@ -32,7 +39,7 @@ def _lease(text: str) -> str:
     return text
 
 
-Name = Annotated[str, AfterValidator(_printable), Field(max_length=80)]
+Name = Annotated[str, AfterValidator(_printable), Field(max_length=NAME_CHARACTERS)]
 
 
 class _Part(BaseModel):
@@ -54,7 +61,7 @@ class MemberFile(_Part):
     """The name shown to others; `@name` addresses it too. Without it: the persona's name of an agent, or the id."""
     role: str | None = Field(default=None, max_length=200)
     """The part of the member in the channel, in a few words. Agents read it."""
-    tags: tuple[Name, ...] = ()
+    tags: Annotated[tuple[Name, ...], Field(max_length=TAGS)] = ()
     """Subjects of the member. A message with such a word is for it, if its participation is `prefer_selected`."""
     participation: Participation | None = None
     """The messages to which an agent speaks; without it, `default_participation`."""
@@ -116,12 +123,10 @@ class ChannelFile(_Part):
             values = [value for one in self.members if (value := getattr(one, what)) is not None]
             if twice := next((value for value in values if values.count(value) > 1), None):
                 raise ValueError(f"members: two of them have the {what} {twice!r}")
-        words = [one.name.casefold() for one in self.members if one.name is not None]
+        words = [fold(one.name) for one in self.members if one.name is not None]
         taken = next((word for word in words if words.count(word) > 1), None)
         others = {one.member: one.name for one in self.members}
-        taken = taken or next(
-            (word for word in words if word in others and (others[word] or "").casefold() != word), None
-        )
+        taken = taken or next((word for word in words if word in others and fold(others[word] or "") != word), None)
         if taken is not None:
             raise ValueError(f"members: two of them answer to the name {taken!r}")
         return self

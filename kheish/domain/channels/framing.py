@@ -14,6 +14,7 @@ from kheish.domain.channels.definition import ChannelFile, MemberFile
 from kheish.domain.channels.thread import Thread
 from kheish.domain.events import Item, frozen
 from kheish.store.escaping import plain
+from kheish.texts import is_line
 
 #: what one turn shows at most; the newest messages have room
 MESSAGES, BYTES = 50, 64 * 1024
@@ -86,7 +87,7 @@ def task(
         "either. Your last text is not posted."
     )
     what = "The messages of the thread"
-    if me.member in thread.base.seen:
+    if me.session in thread.base.shown:
         what = "The messages since your last turn, and earlier ones that were edited or removed since"
     if seen.left_out:
         what += " (earlier ones did not fit: read_channel_thread)"
@@ -120,7 +121,7 @@ def message(doc: Mapping[str, Any]) -> str:
 
 def _line(name: str) -> str:
     """Return a name in one line."""
-    return "".join(one if one.isprintable() else " " for one in name)
+    return name if is_line(name) else "".join(one if one.isprintable() else " " for one in name)
 
 
 def _title(channel_id: str, file: ChannelFile) -> str:

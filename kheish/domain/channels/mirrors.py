@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kheish.domain.channels.definition import ChannelFile, MemberFile
+from kheish.domain.channels.definition import ChannelFile, MemberFile, is_name
 from kheish.domain.projects.definition import ProjectFile
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def _taken_over(file: ChannelFile, projects: Sequence[ProjectFile]) -> Iterator[
             session=member.session_id,
             person=member.person_name,
             role=member.role,
-            tags=tuple(tag for tag in member.tags if tag.isprintable() and tag == tag.strip() and tag[0] not in "@#"),
+            tags=tuple(filter(is_name, member.tags)),
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -64,6 +65,7 @@ async def compose(
     names = await naming.member_names(state, file)
     check_text(wanted.text)
     check_attachments(state, wanted.attachments)
+    tagged = await asyncio.to_thread(addressing.tagged, file, wanted.text)  # members may have many tags
     digest = digest_of(author, wanted)
     if wanted.message_id is not None and await _is_posted(state, channel_id, wanted.message_id, digest):
         return []
@@ -82,7 +84,7 @@ async def compose(
         reply_to=wanted.reply_to,
         replied_to=_agent(replied),
         addressed=(*addressed, *mentioned),
-        tagged=addressing.tagged(file, wanted.text),
+        tagged=tagged,
         attachments=wanted.attachments,
         tainted_by=wanted.tainted_by,
         opens=opens,
@@ -203,8 +205,7 @@ async def react(
 ) -> list[Draft]:
     """Return the drafts of a reaction, or of its removal; none if it is so already. Raises NotFound, Conflict,
     Invalid."""
-    if is_added:
-        emojis.check(emoji)
+    emoji = await asyncio.to_thread(_spelled, emoji, is_added=is_added)
     post = await rooms.recall_post(state, channel_id, message_id)
     before = await rooms.recall_reactions(state, channel_id, message_id)
     _check_present(post)
@@ -218,9 +219,22 @@ async def react(
     return [reacted.on(by=by)]
 
 
+def _spelled(emoji: str, *, is_added: bool) -> str:
+    """Return a reaction in its one spelling; one to take back may be older than that. Raises Invalid."""
+    try:
+        return emojis.normal(emoji)
+    except Invalid:
+        if is_added:
+            raise
+        return emoji
+
+
 def _reacted(before: Reactions | None, emoji: str, author: Author, *, is_added: bool) -> tuple[Reaction, ...] | None:
     """Return the reactions after a change; None if nothing changes. Raises Conflict where there are too many."""
-    known = {one.emoji: _reacting(one) for one in before.reactions} if before is not None else {}
+    known: dict[str, dict[str, str]] = {}
+    for one in before.reactions if before is not None else ():
+        spelled = _spelled(one.emoji, is_added=False)  # earlier versions kept each spelling
+        known[spelled] = {**known.get(spelled, {}), **_reacting(one)}
     by = known.get(emoji, {})
     if (author.identity in by) == is_added:
         return None
@@ -229,7 +243,7 @@ def _reacted(before: Reactions | None, emoji: str, author: Author, *, is_added: 
     if len(known) > EMOJIS or len(known[emoji]) > REACTING:
         raise Conflict(f"The message has as many reactions as it may: {EMOJIS} emojis, {REACTING} authors of each.")
     return tuple(
-        Reaction(emoji=one, by=tuple(keys.values()), identities=tuple(keys)) for one, keys in known.items() if keys
+        Reaction(emoji=name, by=tuple(keys.values()), identities=tuple(keys)) for name, keys in known.items() if keys
     )
 
 

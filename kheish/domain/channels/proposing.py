@@ -14,7 +14,7 @@ from kheish.domain.events import Draft, frozen
 from kheish.domain.events.channels import ProposalKind
 from kheish.domain.keys import Key
 from kheish.errors import Conflict, Fault, Invalid, TooMany
-from kheish.texts import is_blank
+from kheish.texts import is_blank, is_line
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -96,7 +96,7 @@ def _open(state: State, channel_id: str) -> Iterator[Proposal]:
 
 def _check(state: State, wish: Wish) -> None:
     faults = []
-    if is_blank(wish.dedupe_key) or len(wish.dedupe_key) > KEY_CHARACTERS or not wish.dedupe_key.isprintable():
+    if is_blank(wish.dedupe_key) or len(wish.dedupe_key) > KEY_CHARACTERS or not is_line(wish.dedupe_key):
         faults.append(Fault("/dedupe_key", f"must have 1 to {KEY_CHARACTERS} printable characters"))
     if is_blank(wish.text) or len(wish.text) > TEXT_CHARACTERS:
         faults.append(Fault("/text", f"must have 1 to {TEXT_CHARACTERS} characters"))

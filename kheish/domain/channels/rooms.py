@@ -6,7 +6,7 @@ A change of a message or a thread that is not in memory reads it first. `changin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -60,6 +60,25 @@ def file_of(state: State, channel_id: str) -> ChannelFile:
     """Return the file of a channel in force, with the members that it takes over from projects. Raises NotFound."""
     file: ChannelFile = state.definitions.get(KIND, channel_id).value
     return mirrors.with_mirrored(state, channel_id, file)
+
+
+def find_file(state: State, channel_id: str) -> ChannelFile | None:
+    """Return the same file; None for a channel without one."""
+    return file_of(state, channel_id) if channel_id in state.definitions.by_kind[KIND] else None
+
+
+def files(state: State) -> Iterator[tuple[str, ChannelFile]]:
+    """Yield the id and the file in force of each channel, with the members that it takes over from projects."""
+    for channel_id in state.definitions.by_kind[KIND]:
+        yield channel_id, file_of(state, channel_id)
+
+
+def channels_of(state: State, session_id: str) -> set[str]:
+    """Return the channels that a session is a member of, by their files or by a project that mirrors its members."""
+    definitions = state.definitions
+    projects = (definitions.get("projects", id).value for id in definitions.projects_of(session_id))
+    mirrored = {link.channel for project in projects for link in project.channels if link.mirror}
+    return {*definitions.channels_of(session_id), *mirrored}
 
 
 async def recall_post(state: State, channel_id: str, message_id: str) -> Post:

@@ -119,9 +119,13 @@ def renewed(step: arbitrate.Renew) -> Draft:
 
 
 def ended(turn: Turn, state: TurnEnd, reason: str | None) -> Draft:
-    """Return the entry of the end of a lease."""
-    text = reason[:_REASON_CHARACTERS] if reason else None
-    return events.TurnEnded(channel_id=turn.channel_id, turn_id=turn.turn_id, state=state, reason=text).on()
+    """Return the entry of the end of a lease; a run that completed has a reason for none."""
+    if reason is not None:
+        text = reason[:_REASON_CHARACTERS]
+        return events.TurnEnded(channel_id=turn.channel_id, turn_id=turn.turn_id, state=state, reason=text).on()
+    return events.TurnEnded(
+        channel_id=turn.channel_id, turn_id=turn.turn_id, state=state, shown_to=turn.session_id, upto=turn.upto
+    ).on()
 
 
 def left(turn: Turn) -> Draft:
@@ -168,8 +172,8 @@ def reply(turn: Turn, given: Reply, *, by: str) -> Draft:
 def settle(state: State, turn: Turn, status: str, reason: str | None, names: Mapping[str, str]) -> list[Draft]:
     """Return the group that ends a turn whose run has ended: its message, unless the run was stopped, and its end. An
     agent that is no member any more posts nothing."""
-    found = state.definitions.by_kind[rooms.KIND].get(turn.channel_id)
-    if found is not None and not rooms.file_of(state, turn.channel_id).has(turn.member, turn.session_id):
+    file = rooms.find_file(state, turn.channel_id)
+    if file is not None and not file.has(turn.member, turn.session_id):
         return [left(turn)]
     end = _ENDS.get(status, "silent") if turn.reply is not None else "silent"
     drafts = [_message(state, turn, turn.reply, names)] if turn.reply is not None and end == "posted" else []
@@ -178,8 +182,8 @@ def settle(state: State, turn: Turn, status: str, reason: str | None, names: Map
 
 
 def _message(state: State, turn: Turn, given: Reply, names: Mapping[str, str]) -> Draft:
-    found = state.definitions.by_kind[rooms.KIND].get(turn.channel_id)
-    spends = found is not None and found.value.policy.agent_mentions == "spend"
+    file = rooms.find_file(state, turn.channel_id)
+    spends = file is not None and file.policy.agent_mentions == "spend"
     mentioned = tuple(one for one in mentions(given.text, names) if one != turn.member)
     thread = state.get(Thread, key_of(turn.channel_id, turn.thread))
     body = PostBody(

@@ -88,8 +88,8 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
             new = changed(old, floor=None) if is_opener else old
         case events.TurnGranted():
             new = _fold_granted(old, event)
-        case events.TurnEnded(turn_id=turn_id):
-            new = _fold_ended(old, turn_id)
+        case events.TurnEnded():
+            new = _fold_ended(old, event)
         case _:
             new = changed(old, floor=None)
     key = key_of(event.channel_id, new.base.thread_id)
@@ -160,11 +160,13 @@ def _fold_granted(old: Thread, event: events.TurnGranted) -> Thread:
     return changed(old, base=base, floor=floor, holders=(*old.holders, event.turn_id))
 
 
-def _fold_ended(old: Thread, turn_id: str) -> Thread:
-    floor = old.floor
+def _fold_ended(old: Thread, event: events.TurnEnded) -> Thread:
+    base, floor = old.base, old.floor
+    if event.shown_to is not None:
+        base = changed(base, shown={**base.shown, event.shown_to: event.upto})
     if floor is not None:
-        floor = changed(floor, leases=tuple(one for one in floor.leases if one != turn_id))
-    return changed(old, floor=floor, holders=tuple(one for one in old.holders if one != turn_id))
+        floor = changed(floor, leases=tuple(one for one in floor.leases if one != event.turn_id))
+    return changed(old, base=base, floor=floor, holders=tuple(one for one in old.holders if one != event.turn_id))
 
 
 @frozen
@@ -172,7 +174,7 @@ class ThreadView(View):
     """A thread."""
 
     shown_as = "ChannelThread"
-    internal = frozenset({"about_keys", "seen", "newest", "newest_by", "newest_other", "made", "n"})
+    internal = frozenset({"about_keys", "seen", "shown", "newest", "newest_by", "newest_other", "made", "n"})
     thread: str
     """The id of the thread: that of its first message."""
     channel: str
@@ -190,7 +192,9 @@ class ThreadView(View):
     last_speaker: str | None
     """The agent that spoke last."""
     seen: dict[str, int]
-    """The event number up to which each agent has been shown the thread."""
+    """The event number up to which each member had a turn in the thread."""
+    shown: dict[str, int]
+    """The event number up to which each session has been shown the thread."""
     newest: int
     newest_by: str | None
     newest_other: int
@@ -221,7 +225,7 @@ def view(thread: Thread) -> ThreadView:
 
 def read(doc: Mapping[str, Any]) -> Thread:
     """Return the thread in a document of the index."""
-    given = {name: doc[name] for name in _OF_BASE}
+    given = {name: doc[name] for name in _OF_BASE if name in doc}  # an earlier version has no `shown`
     base: ThreadBase = adapter(ThreadBase).validate_python({**given, "thread_id": doc["thread"], "made": doc["made"]})
     floor = adapter(Floor).validate_python(doc["floor"]) if doc["floor"] is not None else None
     return Thread(

@@ -16,6 +16,7 @@ from kheish.domain.definitions import KINDS
 from kheish.domain.events import Draft, changed
 from kheish.domain.events.channels import About, Author, PostBody, ThreadBase
 from kheish.errors import Fault, Invalid
+from kheish.texts import is_line
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -76,11 +77,30 @@ def set_status(
 def things(about: Sequence[Mapping[str, str]]) -> tuple[About, ...]:
     """Return the things that a thread is about. Raises Invalid."""
     given = tuple(About(kind=one["kind"], id=one["id"]) for one in about)
-    words = [word for one in given for word in (one.kind, one.id)]
-    if len(given) > ABOUT or any(not word or len(word) > ABOUT_CHARACTERS or not word.isprintable() for word in words):
-        wrong = f"has at most {ABOUT} things, each with a kind and an id of 1 to {ABOUT_CHARACTERS} characters"
+    if len(given) > ABOUT or not all(_is_word(one.kind) and "/" not in one.kind and _is_word(one.id) for one in given):
+        wrong = (
+            f"has at most {ABOUT} things, each with a kind (without /) and an id of 1 to {ABOUT_CHARACTERS} printable "
+            "characters"
+        )
         raise Invalid(f"/about: {wrong}.", errors=[Fault("/about", wrong)])
     return given
+
+
+def check_thing(text: str) -> str:
+    """Return the thing that a caller names as `kind/id`. Raises Invalid."""
+    kind, slash, id = text.partition("/")
+    is_whole = kind != "project_task" or all(id.partition("/"))
+    if slash and _is_word(kind) and _is_word(id) and is_whole:
+        return text
+    raise Invalid(
+        f"?about={text!r} names no thing; write kind/id, such as incident/42, session/ID, run/ID, flow/ID or "
+        "project_task/PROJECT/TASK.",
+        errors=[Fault("/about", "must be kind/id, or project_task/PROJECT/TASK")],
+    )
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= ABOUT_CHARACTERS and is_line(text)
 
 
 async def check_about(state: State, about: Sequence[Mapping[str, str]]) -> None:

@@ -89,7 +89,8 @@ class PostBody:
 @frozen
 class ThreadBase:
     """A thread without its turns. `newest` is the number of its newest message or edit, by `newest_by`;
-    `newest_other` that of the newest by another author. `seen` has the entry up to which each agent was shown it."""
+    `newest_other` that of the newest by another author. `seen` has the entry up to which each member had a turn, and
+    `shown` that up to which each session was shown it: the run of a turn may be cancelled before it begins."""
 
     thread_id: str
     opened_at: str
@@ -104,6 +105,7 @@ class ThreadBase:
     newest_by: str | None = None
     newest_other: int = 0
     seen: dict[str, int] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
 
 
 @frozen
@@ -234,12 +236,15 @@ class TurnReplied(_OfChannel):
 
 @frozen
 class TurnEnded(_OfChannel):
-    """The end of a lease, in one group with its message, if there is one."""
+    """The end of a lease, in one group with its message, if there is one. `shown_to`: the session whose run completed,
+    and so was shown the thread up to the entry `upto`."""
 
     kind = "channel.turn_ended"
     turn_id: str
     state: TurnEnd
     reason: str | None = None
+    shown_to: str | None = None
+    upto: int = 0
 
 
 @frozen

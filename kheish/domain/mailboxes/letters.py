@@ -16,6 +16,7 @@ from kheish.domain.events.mailboxes import Delivery, MessageType, Sender
 from kheish.domain.mailboxes.message import Message, MessageState, key_of, pending
 from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, IdempotencyConflict, Invalid, MailboxFull, MessageStateConflict, TooLarge
+from kheish.texts import is_line
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -147,7 +148,7 @@ def check(letter: Letter) -> None:
     faults = []
     if not letter.payload:
         faults.append(Fault("/payload", "is empty"))
-    if letter.subject is not None and not (letter.subject.isprintable() and len(letter.subject) <= SUBJECT_CHARACTERS):
+    if letter.subject is not None and not (is_line(letter.subject) and len(letter.subject) <= SUBJECT_CHARACTERS):
         faults.append(Fault("/subject", f"must be one line of at most {SUBJECT_CHARACTERS} characters"))
     if letter.message_id is not None and not ids.is_slug(letter.message_id):
         faults.append(Fault("/message_id", "must be 1 to 128 of a-z, 0-9, '.', '_', '-'"))

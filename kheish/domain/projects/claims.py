@@ -129,7 +129,11 @@ def check_room(state: State, place: Place, task: ProjectTask) -> None:
     now = ids.stamp(state.clock())
     table = state.table(ProjectTask, f"{PROJECTS}/{place.project}").values()
     if sum(one.claim is not None and not has_lapsed(one.claim, now) and one is not task for one in table) >= most:
-        raise TaskBlocked(f"The project {place.project!r} has {most} tasks in progress, which is its max_claims.")
+        raise TaskBlocked(
+            f"The project {place.project!r} has {most} {'task' if most == 1 else 'tasks'} in progress, which is its "
+            "max_claims; wait until one ends, or raise max_claims in its file.",
+            max_claims=most,
+        )
 
 
 # --- changes by the holder --------------------------------------------------------------------------------------------

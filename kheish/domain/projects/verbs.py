@@ -6,7 +6,7 @@ ended are not in memory. Changes by the holder of a task are in `claims`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
@@ -29,7 +29,7 @@ from kheish.errors import (
     TaskStateConflict,
     TooMany,
 )
-from kheish.texts import is_blank
+from kheish.texts import is_blank, is_line
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -163,10 +163,12 @@ def created(state: State, place: Place, task_id: str | None, given: Mapping[str,
     task_id = ids.check_slug(task_id, "task_id") if task_id is not None else ids.new("task")
     doc = state.recalled(ProjectTask, key_of(project, task_id))
     if doc is not None:
-        raise TaskExists(
-            f"The project {project!r} has a task {task_id!r} ({doc['status']}). Ids are never reused; choose another.",
-            task_id=task_id,
+        known = (
+            f"The task {task_id!r} of the project {project!r} was deleted, and ids are never reused"
+            if doc["status"] == "deleted"
+            else f"The project {project!r} has a task {task_id!r} ({doc['status']})"
         )
+        raise TaskExists(f"{known}; choose another id.", task_id=task_id)
     if sum(count for status, count in get(state, project).counts.items() if status not in FINAL) >= OPEN:
         raise TooMany(f"The project {project!r} has {OPEN} open tasks; complete or cancel some.")
     _check(place, given)
@@ -212,8 +214,8 @@ def delete(state: State, place: Place, task_id: str) -> None:
     waiting = [name for name in doc["blocks"] if _waits(state, place.project, name)]
     if waiting:
         raise TaskStateConflict(
-            f"The task {task_id!r} cannot be deleted: {', '.join(waiting[:5])} waits for it. Change their blocked_by, "
-            "or cancel the task instead.",
+            f"The task {task_id!r} cannot be deleted: {_verb(waiting, 'wait')} for it. Change their blocked_by, or "
+            "cancel the task instead.",
             tasks=waiting,
         )
     if doc["claim"] is not None and doc["status"] not in FINAL:
@@ -265,13 +267,18 @@ def claimed(task: ProjectTask) -> TaskClaimed:
     )
 
 
+def _verb(names: Sequence[str], verb: str) -> str:
+    """Return the first of these tasks with a verb in their number."""
+    return f"{', '.join(names[:5])} {verb if len(names) > 1 else f'{verb}s'}"
+
+
 def blocked(task: ProjectTask) -> TaskBlocked:
     """Return the error that something holds a task up, with what it is."""
     tasks = [*task.failed, *task.waits_for]
     if task.failed:
-        why = f"{', '.join(task.failed)} failed or was cancelled, and comes first"
+        why = f"{', '.join(task.failed[:5])} failed or was cancelled, and comes first"
     elif task.waits_for:
-        why = f"{', '.join(task.waits_for[:5])} comes first"
+        why = f"{_verb(task.waits_for, 'come')} first"
     else:
         why = f"it is blocked ({task.block_kind}{f': {task.reason}' if task.reason else ''})"
     return TaskBlocked(f"The task {task.task_id!r} cannot begin: {why}.", tasks=tasks, block_kind=task.block_kind)
@@ -299,7 +306,7 @@ def before(state: State, project: str, names: Iterable[str]) -> tuple[tuple[str,
 def _check(place: Place, given: Mapping[str, Any]) -> None:
     faults = []
     title, names = given.get("title", "-"), given.get("blocked_by", ())
-    if not (isinstance(title, str) and not is_blank(title) and title.isprintable() and len(title) <= TITLE_CHARACTERS):
+    if not (isinstance(title, str) and not is_blank(title) and is_line(title) and len(title) <= TITLE_CHARACTERS):
         faults.append(Fault("/title", f"must be one line of 1 to {TITLE_CHARACTERS} characters"))
     if len((given.get("description") or "").encode()) > TEXT_BYTES:
         faults.append(Fault("/description", f"has more than {TEXT_BYTES // 1024} KiB; write a file, and name it here"))

@@ -19,7 +19,7 @@ from kheish.domain.sessions import session as sessions
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks.task import FINAL, Task
 from kheish.errors import Fault, Invalid, TaskBlocked, TaskCycle, TaskExists, TaskStateConflict, TooMany
-from kheish.texts import is_blank
+from kheish.texts import is_blank, is_line
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -254,7 +254,7 @@ def _faults(given: Fields) -> Iterator[tuple[str, str]]:
     title = given.title
     if title is not None and (is_blank(title) or len(title) > TITLE_CHARACTERS):
         yield "/title", f"must have 1 to {TITLE_CHARACTERS} characters"
-    elif title is not None and not title.isprintable():
+    elif title is not None and not is_line(title):
         odd = next(one for one in title if not one.isprintable())
         yield "/title", f"must be one line of visible characters, without {odd!a}"
     for name in ("description", "output"):

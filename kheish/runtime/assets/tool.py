@@ -12,6 +12,7 @@ from pydantic import Field
 from kheish.beneath import Door, files, pool
 from kheish.domain.assets import asset as assets
 from kheish.domain.assets.reference import STORE
+from kheish.domain.channels import rooms
 from kheish.domain.events import AssetOrigin
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.sessions.session import Session
@@ -92,10 +93,8 @@ async def _is_seen(asset_id: str, context: Context) -> bool:
     )
     if page.items:
         return True
-    channels = (
-        state.definitions.get("channels", one).value for one in state.definitions.channels_of(context.session_id)
-    )
-    if any(asset_id in one.assets for one in channels):
+    channels = (rooms.find_file(state, one) for one in rooms.channels_of(state, context.session_id))
+    if any(asset_id in one.assets for one in channels if one is not None):
         return True
     try:
         return assets.has_stored(await assets.get(state, asset_id), f"agent:{context.agent_id}")

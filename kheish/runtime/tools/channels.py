@@ -80,11 +80,11 @@ def _channel_of(context: Context) -> str:
 def _member(context: Context, channel_id: str) -> tuple[ChannelFile, MemberFile]:
     """Return a channel's file, and the member that the agent is. Raises ToolError for other channels: an agent learns
     nothing of those."""
-    found = context.state.definitions.by_kind[rooms.KIND].get(channel_id)
-    member = found.value.of_session(context.session_id) if found is not None else None
-    if found is None or member is None:
+    file = rooms.find_file(context.state, channel_id)
+    member = file.of_session(context.session_id) if file is not None else None
+    if file is None or member is None:
         raise ToolError(f"You are no member of a channel {channel_id!r}.")
-    return found.value, member
+    return file, member
 
 
 async def _post(arguments: PostToChannel, context: Context) -> Result:

@@ -176,10 +176,10 @@ async def _update(arguments: UpdateTask, context: Context) -> Result:
                 kind = (arguments.block_kind or "needs_input") if arguments.status == "blocked" else None
                 claims.release(state, _tainted(context, place), task_id, claim_id, arguments.reason, kind)
             status = verbs.document(state, project, task_id)["status"]
-    except KheishError as error:
+    except (KheishError, ToolError) as error:
         if (again := await _repeated(arguments, context, project)) is not None:
             return again
-        raise ToolError(error.detail) from error
+        raise ToolError(error.detail if isinstance(error, KheishError) else str(error)) from error
     return Result(content=f"The task {task_id} is {status}.", detail={"project": project, "status": status})
 
 

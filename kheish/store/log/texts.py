@@ -132,7 +132,7 @@ def expression(words: str) -> str:
     Raises ValueError if it contains no word.
     """
     parts = []
-    for phrase, word in _WORD.findall(words):
+    for phrase, word in _WORD.findall(words.replace("\0", " ")):  # SQLite ends a text there
         text = phrase or word
         if _LETTER.search(text):
             prefix = "*" if word.endswith("*") else ""

@@ -138,10 +138,18 @@ def test_who_is_away_keeps_its_place() -> None:
         ("@db-x @db.x @db--x @db_x @net-ops-2", ()),
         ("@db... (@net-), @ann's", ("db", "net", "ann")),
         ("nothing", ()),
+        ("@🤖, and @🚀!", ("bot", "ship")),
+        ("@👩\u200d🔧 @❤ @❤\ufe0f", ("tech", "love")),
+        ("@👩 @🚀\u200d🔧 @🤖x", ()),
+        ("@jose\u0301 @JOS\u00c9", ("jose",)),
+        ("@हि @ह", ("ha",)),
+        ("@(root) @c++", ("root", "cpp")),
     ],
 )
 def test_mentions_are_names_and_ids(text: str, members: tuple[str, ...]) -> None:
     names = {"db": "db", "ann": "Ann Lee", "net": "Netty", "net-ops": "net-ops"}
+    names |= {"bot": "🤖", "ship": "🚀", "tech": "👩\u200d🔧", "love": "❤\ufe0f", "jose": "Jos\u00e9", "ha": "ह"}
+    names |= {"root": "(root)", "cpp": "c++"}
     assert addressing.mentions(text, names) == members
 
 
@@ -149,6 +157,9 @@ def test_tags_are_words_of_a_text() -> None:
     given = file({"member": "a", "tags": ["db"]}, {"member": "b", "tags": ["load balancer"]}, "c")
     assert addressing.tagged(given, "The #DB, behind the Load Balancer.") == ("a", "b")
     assert addressing.tagged(given, "dbs balance loads") == ()
+    given = file(*({"member": one, "tags": [tag]} for one, tag in zip("abc", ("c++", "🔥", "k8s.io"), strict=True)))
+    assert addressing.tagged(given, "A C++ service🔥 on k8s.io.") == ("a", "b", "c")
+    assert addressing.tagged(given, "c+, c++x, xc++ and k8s.ios") == ()
 
 
 @pytest.mark.parametrize(
@@ -164,6 +175,11 @@ def test_tags_are_words_of_a_text() -> None:
             {"member": "b", "kind": "agent", "session": "t", "name": "A"},
         ],
         [{"member": "a", "kind": "agent", "session": "s", "name": "@x"}],
+        [{"member": "a", "kind": "agent", "session": "s", "name": "x\u200dy"}],
+        [
+            {"member": "a", "kind": "agent", "session": "s", "name": "Jos\u00e9"},
+            {"member": "b", "kind": "agent", "session": "t", "name": "JOSE\u0301"},
+        ],
     ],
 )
 def test_members_that_cannot_be_told_apart_are_refused(members: list[dict[str, Any]]) -> None:

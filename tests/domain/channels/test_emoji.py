@@ -1,4 +1,4 @@
-"""Reactions: emoji as readers see them, of however many characters, and names; nothing else."""
+"""Reactions: emoji as readers see them, of however many characters, and names, each in one spelling; nothing else."""
 
 from __future__ import annotations
 
@@ -19,12 +19,35 @@ BAD = (
 )  # fmt: skip
 
 
+SPELLINGS = (
+    ("👍", "👍\ufe0f", ":+1:", ":thumbsup:", ":thumbs_up:", ":thumbs-up:"),
+    ("❤\ufe0f", "❤", ":heart:"),
+    ("1\ufe0f\u20e3", "1\u20e3"),
+    ("☝🏽", "☝\ufe0f🏽"),
+    ("🏃\u200d♂\ufe0f", "🏃\u200d♂"),
+    ("👁\ufe0f\u200d🗨\ufe0f", "👁\u200d🗨", "👁\ufe0f\u200d🗨"),
+    ("👍🏽", ":thumbs_up_medium_skin_tone:"),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("text", GOOD)
 def test_an_emoji_or_its_name_is_a_reaction(text: str) -> None:
-    emoji.check(text)
+    normal = emoji.normal(text)
+    assert emoji.normal(normal) == normal and not normal.startswith(":")
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS)
+def test_all_spellings_of_an_emoji_are_one_reaction(spellings: tuple[str, ...]) -> None:
+    assert {emoji.normal(one) for one in spellings} == {spellings[0]}
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_other_texts_are_none(text: str) -> None:
     with pytest.raises(Invalid, match="one emoji"):
-        emoji.check(text)
+        emoji.normal(text)
+
+
+@pytest.mark.parametrize("text", [":nope:", ":thumbs_upp:", ":regional_indicator_symbol_letter_a:"])
+def test_an_unknown_name_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match=r"no emoji is called|one emoji"):
+        emoji.normal(text)

@@ -9,9 +9,10 @@ in its environment: JSON, made by `tests/support/faults.py`:
 
 `process`: `daemon`, `scribe`, `worker` (git), `runner` (of a job), `maintenance`, `cli`, or `*`. `op`, or several with
 commas: `write` (os.write, pwrite, writev, and what file objects write), `fsync` (and fdatasync, of a file), `syncdir`,
-`create` (open that makes or empties a file), `truncate`, `rename` (and replace), `link`, `unlink`, `mkdir`, `rmdir`;
-through pygit2, in the worker alone, `blob`, `tree`, `commit`, `reflock` (a reference is about to be locked), `ref` (the
-locked references move), `index`; `git` (a git that is run); `sqlite` (the index); `space` (none is free); `*`.
+`create` (open that makes or empties a file), `truncate`, `rename` (and replace), `link`, `unlink`, `mkdir`, `rmdir`; in
+the daemon alone, `exchange` (of two files); through pygit2, in the worker alone, `blob`, `tree`, `commit`, `reflock` (a
+reference is about to be locked), `ref` (the locked references move), `index`; `git` (a git that is run); `sqlite` (the
+index); `space` (none is free); `*`.
 `path` is a pattern of the path relative to the root, or of git's words.
 
 The rule acts on the `nth` operation that it matches in its process; where it `stays`, on all from there on, else once,
@@ -188,6 +189,8 @@ def install() -> None:
         import storeshim_git
 
         storeshim_git.install(shim)
+    if shim.process == "daemon":
+        _exchanges(shim)
 
 
 def _encoded(data: Any) -> str:
@@ -294,6 +297,22 @@ def _names(shim: Shim) -> None:
     os.rename, os.replace, os.link = two("rename", "rename"), two("replace", "rename"), two("link", "link")
     os.unlink, os.remove = one("unlink", "unlink"), one("remove", "unlink")
     os.mkdir, os.rmdir = one("mkdir", "mkdir"), one("rmdir", "rmdir")
+
+
+def _exchanges(shim: Shim) -> None:
+    """The exchange of two files, which no function of `os` makes."""
+    from kheish.store import exchange
+
+    exchanged = exchange._exchanged
+
+    def call(source: Any, target: Any) -> bool:
+        old, new = shim.inside(source), shim.inside(target)
+        if new is None:
+            return exchanged(source, target)
+        done: bool = shim.do("exchange", new, lambda: exchanged(source, target), facts=lambda: {"old": old})
+        return done
+
+    exchange._exchanged = call
 
 
 class _File(io.FileIO):
