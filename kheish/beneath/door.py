@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +19,9 @@ from kheish.errors import NotBeneath, NotThere
 #: device and inode: the identity of a file or folder, whatever its name and wherever it is mounted
 Id = tuple[int, int]
 _MOST = 2000  # files of a hidden folder that are identified by inode
+#: seconds; a folder that changed this shortly before it was read may change again without another time
+_SETTLED = 0.1
+_KNOWN = 256  # hidden paths whose identities are kept
 #: entries that the root of a daemon's state has together: one of the alternatives of each. The daemon's own root is
 #: known by device and inode (`Hidden`), whatever is in it.
 _SIGNS = (("format.yaml",), (".git",), (".kheish", ".git/kheish"))
@@ -31,19 +36,51 @@ class Hidden:
 
     def ids(self) -> frozenset[Id]:
         """Return the present identities of these paths; missing paths are left out."""
-        found: set[Id] = set()
-        for path in self.paths:
-            with suppress(OSError):
-                found.add(id_of(path.stat()))
-            with suppress(OSError), os.scandir(path) as entries:
-                for entry in islice(entries, _MOST):
-                    if entry.is_file(follow_symlinks=False):
-                        found.add(id_of(entry.stat(follow_symlinks=False)))
-        return frozenset(found)
+        return frozenset().union(*map(_ids_of, self.paths))
 
 
 #: hides nothing
 NOTHING = Hidden()
+
+
+@dataclass(frozen=True, slots=True)
+class _Identified:
+    """The identities of a hidden path, and the times of its folder when they were read."""
+
+    times: tuple[Id, int, int]
+    ids: frozenset[Id]
+
+
+_identified: dict[Path, _Identified] = {}
+
+
+def _ids_of(path: Path) -> frozenset[Id]:
+    """Return the identities of a path and of the files directly in it.
+
+    A file that is made in a folder, moved there or removed changes the folder's times. While these stay the same, the
+    folder is not read again: each look at it costs the other threads their turn.
+    """
+    began = time.time()
+    try:
+        status = os.stat(path)  # noqa: PTH116 - for each file that an agent opens
+    except OSError:
+        return frozenset()
+    own, known = id_of(status), _identified.get(path)
+    times = own, status.st_mtime_ns, status.st_ctime_ns
+    if known is not None and known.times == times:
+        return known.ids
+    found = {own}
+    if stat.S_ISDIR(status.st_mode):
+        with suppress(OSError), os.scandir(path) as entries:
+            for entry in islice(entries, _MOST):
+                if entry.is_file(follow_symlinks=False):
+                    found.add(id_of(entry.stat(follow_symlinks=False)))
+    ids = frozenset(found)
+    if max(times[1:]) / 1e9 < began - _SETTLED:
+        if len(_identified) >= _KNOWN:
+            _identified.clear()
+        _identified[path] = _Identified(times, ids)
+    return ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ it cannot block the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from kheish.beneath.door import Door
@@ -31,8 +32,31 @@ Found = TypeVar("Found")
 class _Job:
     key: str
     work: Callable[[], Any]
-    future: Future[Any] = field(default_factory=Future)
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Any]
     is_abandoned: bool = False
+
+    def do(self) -> None:
+        """Do the work, and hand its result to the caller, who waits on the event loop."""
+        if self.is_abandoned:
+            return
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = self.work()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits in another thread
+            failure = error
+        if not self.is_abandoned:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(self._settle, result, failure)
+
+    def _settle(self, result: Any, failure: BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if failure is not None:
+            self.answer.set_exception(failure)
+        else:
+            self.answer.set_result(result)
 
 
 @dataclass(slots=True)
@@ -44,23 +68,28 @@ class _Lane:
 
 
 class Pool:
-    """The threads. A job whose caller has given up is skipped, or ends at its next `check`."""
+    """The threads. A job whose caller has given up is skipped, or ends at its next `check`.
+
+    A run hands on several jobs, so this uses the locks and queues that are written in C.
+    """
 
     def __init__(self, threads: int = _THREADS, per_workspace: int = _PER_WORKSPACE) -> None:
         self._most, self._share = threads, per_workspace
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
-        self._ready: deque[_Job] = deque()
-        self._threads = self._idle = 0
+        self._ready: SimpleQueue[_Job] = SimpleQueue()
+        self._threads = 0
+        self._free = 0  # threads that have no job, less the jobs that wait for one
         self._current = threading.local()
 
     async def run(self, key: str, seconds: float, work: Callable[[], Found]) -> Found:
         """Return the result of the work. Raises WorkspaceSlow after its deadline; the thread ends when it can."""
-        job = _Job(key, work)
+        loop = asyncio.get_running_loop()
+        job = _Job(key, work, loop, loop.create_future())
         self._enter(job)
         try:
             async with asyncio.timeout(seconds):
-                result: Found = await asyncio.wrap_future(job.future)
+                result: Found = await job.answer
                 return result
         except TimeoutError:
             raise WorkspaceSlow(
@@ -87,15 +116,17 @@ class Pool:
 
     def _start(self, job: _Job) -> None:
         """Hand a job to a thread; the lock is held."""
-        self._ready.append(job)
-        if self._idle < len(self._ready) and self._threads < self._most:
+        self._free -= 1
+        self._ready.put(job)
+        if self._free < 0 and self._threads < self._most:
             self._threads += 1
+            self._free += 1
             threading.Thread(target=self._serve, name="beneath", daemon=True).start()
-        else:
-            self._lock.notify()
 
     def _leave(self, key: str) -> None:
+        """Note that a thread has no job any more, and start the next one of its workspace."""
         with self._lock:
+            self._free += 1
             lane = self._lanes[key]
             while lane.waiting:
                 job = lane.waiting.popleft()
@@ -109,24 +140,21 @@ class Pool:
     def _serve(self) -> None:
         while (job := self._next()) is not None:
             self._current.job = job
-            if not job.is_abandoned and job.future.set_running_or_notify_cancel():
-                try:
-                    job.future.set_result(job.work())
-                except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits in another thread
-                    job.future.set_exception(error)
+            job.do()
             self._current.job = None
             self._leave(job.key)
 
     def _next(self) -> _Job | None:
         """Return the next job; None ends the thread."""
-        with self._lock:
-            self._idle += 1
-            has_work = self._lock.wait_for(lambda: bool(self._ready), timeout=_IDLE)
-            self._idle -= 1
-            if has_work:
-                return self._ready.popleft()
-            self._threads -= 1
-            return None
+        while True:
+            try:
+                return self._ready.get(timeout=_IDLE)
+            except Empty:
+                with self._lock:
+                    if self._free > 0:  # no job is on its way to this thread
+                        self._free -= 1
+                        self._threads -= 1
+                        return None
 
 
 _POOL = Pool()

@@ -70,6 +70,10 @@ class Batches:
                 log.error("the scribe is gone; restarting it")
             self._is_gone = True
 
+    def hurry(self) -> None:
+        """Make the scribe write to the index what it has gathered, since a reader waits for it."""
+        self._send("write")
+
     def committed(self, n_to: int, commit: str, time: int) -> None:
         """Drop committed entries from the log: all up to `n_to`, except those of damaged journals."""
         self._log.drop(self._next_cut.committed(n_to))

@@ -5,7 +5,7 @@ Nothing here blocks, but for `gather`, which awaits the scribe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,29 +127,39 @@ class NextCut:
         dirty = self._dirty
         dirty.first = dirty.first or entry.n
         dirty.others = dirty.others or not (is_edit(entry.event) or entry.event.chained)
-        if isinstance(entry.event, events.SessionDeleted):
-            self._remove(entry)
-        elif isinstance(entry.event, events.SessionForked):
-            dirty.spills += forks.paths(entry.event.path, entry.event)
-        elif isinstance(entry.event, events.AssetDeleted):
-            dirty.spills = [path for path in dirty.spills if not path.startswith(f"{entry.event.path}/")]
-            dirty.removes.append(entry.event.path)
-        elif isinstance(entry.event, events.AssetStored | events.AssetDerived):
-            dirty.removes = [path for path in dirty.removes if path != entry.event.path]
-            dirty.spills += assets.files_of(entry.event)
-        elif isinstance(entry.event, events.ObservationsStored | events.ObservationsPurged):
-            dirty.spills += observations.files_of(entry.event)
-            dirty.deletes += getattr(entry.event, "files", ())
+        if (step := _STEPS.get(type(entry.event))) is not None:
+            step(self, entry)
         if entry.session:
             dirty.sessions[entry.session] = None
         if entry.run:
             dirty.runs[entry.run] = None
-        if isinstance(entry.event, PLAYBOOKS):
-            dirty.playbooks[f"{entry.event.playbook_id}@{entry.event.version}"] = None
         if entry.event.headline:
             dirty.actors[entry.actor] = None
             if len(dirty.headlines) < HEADLINES:
                 dirty.headlines.append(headline(entry, self._asked, self._named))
+
+    def _fork(self, entry: Entry) -> None:
+        event: Any = entry.event
+        self._dirty.spills += forks.paths(event.path, event)
+
+    def _delete_asset(self, entry: Entry) -> None:
+        event: Any = entry.event
+        self._dirty.spills = [path for path in self._dirty.spills if not path.startswith(f"{event.path}/")]
+        self._dirty.removes.append(event.path)
+
+    def _store_asset(self, entry: Entry) -> None:
+        event: Any = entry.event
+        self._dirty.removes = [path for path in self._dirty.removes if path != event.path]
+        self._dirty.spills += assets.files_of(event)
+
+    def _change_observations(self, entry: Entry) -> None:
+        event: Any = entry.event
+        self._dirty.spills += observations.files_of(event)
+        self._dirty.deletes += getattr(event, "files", ())
+
+    def _name_playbook(self, entry: Entry) -> None:
+        event: Any = entry.event
+        self._dirty.playbooks[f"{event.playbook_id}@{event.version}"] = None
 
     def _remove(self, entry: Entry) -> None:
         """Remove a deleted session's folder with the next cut, and its pending content."""
@@ -311,6 +321,19 @@ class NextCut:
         if filed:
             self.on_filed(filed)
         return n_to if self._kept is None else min(n_to, self._kept - 1)
+
+
+#: what the entries of some classes add to the next cut
+_STEPS: Mapping[type[events.Event], Callable[[NextCut, Entry], None]] = {
+    events.SessionDeleted: NextCut._remove,
+    events.SessionForked: NextCut._fork,
+    events.AssetDeleted: NextCut._delete_asset,
+    events.AssetStored: NextCut._store_asset,
+    events.AssetDerived: NextCut._store_asset,
+    events.ObservationsStored: NextCut._change_observations,
+    events.ObservationsPurged: NextCut._change_observations,
+    **dict.fromkeys(PLAYBOOKS, NextCut._name_playbook),
+}
 
 
 def _has_file(change: Change) -> bool:

@@ -26,6 +26,7 @@ from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, index_backfill, logs, loops, presence, shutdown, wiring
 from kheish.daemon.connections import Connection
 from kheish.daemon.listening import Serving, allow_many_files, listen
+from kheish.daemon.reactors.base import Hearing
 from kheish.daemon.reactors.tasks import Tasks
 from kheish.daemon.spawning import spawn
 from kheish.daemon.wiring import Daemon
@@ -197,7 +198,7 @@ async def start(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     loops.tell_watching(daemon)
     for reactor in daemon.reactors:
         await reactor.prepare()
-    daemon.store.batches.on_entries += [daemon.guard.hearing(reactor) for reactor in daemon.reactors]
+    daemon.store.batches.on_entries.append(Hearing(daemon.reactors, daemon.guard))
     background += [daemon.store.committer.start(), asyncio.create_task(loops.keep_scribe(daemon))]
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes

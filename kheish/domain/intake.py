@@ -269,7 +269,7 @@ def narrowest(config: Config, session: Session, route: Route, asked: Mapping[str
     ]
     limits: dict[str, Any] = {}
     for name in ("turns", "wall_time", "model_calls", "tokens", "cost_usd"):
-        values = [seconds(level.get(name)) for level in levels if level.get(name) is not None]
+        values = [seconds(value) for level in levels if (value := level.get(name)) is not None]
         limits[name] = min(values) if values else None
     return Limits(**{**limits, "turns": int(limits["turns"] or 500)})
 

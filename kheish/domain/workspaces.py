@@ -6,10 +6,12 @@ A workspace never overlaps with the daemon's private folders: its state root, an
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,19 @@ if TYPE_CHECKING:
 _LEVELS, _ENTRIES, _SECONDS = 3, 20_000, 2.0
 #: exposes the environment, the memory and the open files of the daemon
 _KERNEL = Path("/proc")
+#: the workspaces that were found to overlap with no hidden folder, and when. A mount may change that later; files are
+#: opened by identity in any case, so it is enough to look once in a while.
+_apart: dict[tuple[Path, door.Id, tuple[Path, ...]], float] = {}
+_APART_SECONDS, _APART_MOST = 30.0, 4096
+
+
+#: the same few thousand folders, for each step of each run
+_path = lru_cache(4096)(Path)
 
 
 def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | None = None) -> Door:
     """Return the door to a workspace, with the daemon's hidden folders."""
-    return Door(Path(workspace), state.hidden, judged)
+    return Door(_path(workspace) if isinstance(workspace, str) else workspace, state.hidden, judged)
 
 
 def check(hidden: Hidden, workspace: Path) -> Path:
@@ -67,11 +77,21 @@ def is_usable(where: Door) -> bool:
     Raises WorkspaceNotAllowed if it overlaps with a folder that the daemon hides: it may have been set before that was
     hidden, or on another machine.
     """
-    if not where.path.is_dir():
+    try:
+        status = os.stat(where.path)  # noqa: PTH116 - before each run
+    except (OSError, ValueError):
         return False
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    key, now = (where.path, door.id_of(status), where.hidden.paths), time.monotonic()
+    if _apart.get(key, -_APART_SECONDS) + _APART_SECONDS > now:
+        return True
     for path in where.hidden.paths:
         if _overlap(where.path, path):
             raise _overlapping(where.path, path)
+    if len(_apart) >= _APART_MOST:
+        _apart.clear()
+    _apart[key] = now
     return True
 
 

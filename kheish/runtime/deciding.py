@@ -122,8 +122,10 @@ def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
     policies, useless = _policies(agent.state, run), membership.useless(agent.state, run)
     if run.flow is None:
         useless |= {ATTACH}
-    left = ((name, tool) for name, tool in agent.tools_for(run).items() if name not in useless)
-    return {name: tool for name, tool in left if permission_policy.leaves(policies, tool.ruled_name)}
+    left = {name: tool for name, tool in agent.tools_for(run).items() if name not in useless}
+    if not policies:
+        return left
+    return {name: tool for name, tool in left.items() if permission_policy.leaves(policies, tool.ruled_name)}
 
 
 def _policies(state: State, run: Run) -> tuple[Scope, ...]:

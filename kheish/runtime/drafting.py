@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kheish.domain import routes, runs
-from kheish.domain.events import Item, MemoryLoaded, PromptPart
+from kheish.domain.events import Item, MemoryLoaded, PromptPart, changed
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
@@ -154,8 +154,8 @@ def _draft(
         parts=tuple(_parts(frame, messages)),
         window=target.room.window,
     )
-    request = replace(made.request, messages=made.messages(target, target.facts.strictness))
-    return replace(made, request=request)
+    request = changed(made.request, messages=made.messages(target, target.facts.strictness))
+    return changed(made, request=request)
 
 
 def _parts(frame: Frame, messages: Sequence[Message]) -> Iterator[PromptPart]:

@@ -56,9 +56,9 @@ def toolbox(tools: Mapping[str, Tool], room: int | None) -> Toolbox:
     """Return the definitions of the tools that fit into a prompt: whole ones, short ones, or the most important."""
     names = sorted(tools)
     whole = [full_spec(tools[name]) for name in names]
-    size = sum(one.tokens for one in whole)
+    size = sum([one.tokens for one in whole])
     if room is None or size <= room * TOOLS_SHARE:
-        return Toolbox(specs=tuple(one.spec for one in whole), tokens=size)
+        return Toolbox(specs=tuple([one.spec for one in whole]), tokens=size)
     limit = room * TOOLS_SHARE
     short = {name: _short_spec(tools[name]) for name in names}
     chosen: set[str] = set()

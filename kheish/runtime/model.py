@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from kheish.auth import broker
 from kheish.domain import scopes
+from kheish.domain.events import changed
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.scopes import Scopes
@@ -129,4 +130,4 @@ async def _with_credential(
     subjects = (f"session:{run.session_id}", f"agent:{run.agent_id}")
     lent = agent.broker.lease(subjects, route.auth_ref, audience, scope=leaves, is_audited=is_audited)
     async with lent as lease:
-        return await broker.using(lease, step(replace(request, credential=lease.value)))
+        return await broker.using(lease, step(changed(request, credential=lease.value)))

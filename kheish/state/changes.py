@@ -37,6 +37,7 @@ class Waiting:
     barriers: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
     readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
     measure: Callable[[float], None] | None = None  # gets the seconds of each wait at a barrier
+    hurry: Callable[[], None] = lambda: None  # called for each reader that waits: the index gathers entries otherwise
 
     async def barrier(self, n: int) -> None:
         """Wait until entry `n` is on disk. Raises StoreFailed."""
@@ -46,6 +47,13 @@ class Waiting:
         await future
         if self.measure is not None:
             self.measure(time.perf_counter() - began)
+
+    def until_indexed(self, n: int) -> asyncio.Future[None]:
+        """Return a future that is done when the index has entry `n`, which is on disk."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.readers.append((n, future))
+        self.hurry()
+        return future
 
     def release(self, last: int) -> tuple[list[Recorded], list[Change]]:
         """Open the barriers up to entry `last`, which is durable. Return the entries that listeners may now see, and

@@ -90,7 +90,7 @@ class State:
         self._submit = submit
         self._companions = companions
         self._folders = Folders(root)
-        self._owners: dict[type, dict[str, str]] = {}
+        self._parts: dict[type, dict[str, Partition]] = {noun.cls: {} for noun in nouns}  # those that hold each value
         self._recalled: OrderedDict[tuple[type, str], dict[str, Any] | None] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Partition]] = {}
 
@@ -182,13 +182,13 @@ class State:
         part.last_n = entry.n
         if isinstance(entry.event, Checkpoint):
             for cls, id in loading.trim(part, entry):
-                self._owners.get(cls, {}).pop(id, None)
+                self._parts[cls].pop(id, None)
             return
         for noun, id, value in loading.fold(part, entry):
             if noun.kept(value) is not False:
-                self._owners.setdefault(noun.cls, {})[id] = part.session_id
+                self._parts[noun.cls][id] = part
             else:  # ended: `unjournaled` holds it until the index has it
-                self._owners.get(noun.cls, {}).pop(id, None)
+                self._parts[noun.cls].pop(id, None)
             if noun.view:
                 change = Change(entry.n, noun, id, part.session_id, part.path, value)
                 self.waiting.changes.append(change)
@@ -224,13 +224,10 @@ class State:
         """Wait until the index has everything that was appended until now, so that it is not older than what a caller
         has seen in memory. Raises StoreFailed; Unavailable after `timeout` seconds behind the log."""
         await self.durable()
-        target = self.durable_n
-        if self.journaled_n >= target:
+        if self.journaled_n >= (target := self.durable_n):
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.readers.append((target, future))
         try:
-            await asyncio.wait_for(future, timeout)
+            await asyncio.wait_for(self.waiting.until_indexed(target), timeout)
         except TimeoutError:
             raise Unavailable("The index is behind; retry in a moment.") from None
 
@@ -246,15 +243,17 @@ class State:
 
     def find(self, cls: type[T], id: str) -> T | None:
         """Return the value in memory, or None. An owner's ended value stays in memory until the index has it."""
-        session_id = self.home(cls, id)
-        part = (self.sessions.get(session_id) or self.owners.get(session_id)) if session_id else None
-        value: T | None = part.tables[cls].get(id) if part else None
-        change = self.unjournaled.get((cls, id)) if value is None else None
-        return change.value if change is not None and change.noun.read is not None else value
+        try:
+            value: T = self._parts[cls][id].tables[cls][id]
+            return value
+        except KeyError:
+            change = self.unjournaled.get((cls, id))
+        return change.value if change is not None and change.noun.read is not None else None
 
     def home(self, cls: type, id: str) -> str | None:
         """Return the key of the loaded session or owner that holds a value, or None."""
-        return self._owners.get(cls, {}).get(id)
+        part = self._parts[cls].get(id)
+        return part.session_id if part is not None else None
 
     def get(self, cls: type[T], id: str) -> T:
         """Return the value in memory. Raises NotFound."""
@@ -346,15 +345,12 @@ class State:
 
     def _own(self, part: Partition) -> None:
         for cls, values in part.tables.items():
-            owners = self._owners.setdefault(cls, {})
-            for id in values:
-                owners[id] = part.session_id
+            self._parts[cls].update(dict.fromkeys(values, part))
 
     def _disown(self, part: Partition) -> None:
         for cls, values in part.tables.items():
-            owners = self._owners.get(cls, {})
             for id in values:
-                owners.pop(id, None)
+                self._parts[cls].pop(id, None)
 
     async def recall(self, cls: type, id: str) -> dict[str, Any] | None:
         """Return the document of a thing, from memory or the index."""

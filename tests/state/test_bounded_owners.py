@@ -86,7 +86,7 @@ async def test_what_has_ended_leaves_memory_when_the_index_has_it(p: Played, str
         assert not p.state.table(cls, f"{stream}/a")
     append(p, stream, 0, "a", "open", "hello")
     p.flush()
-    assert set(p.state.table(cls, f"{stream}/a")) == set(p.state._owners[cls]) == {"open"}
+    assert set(p.state.table(cls, f"{stream}/a")) == set(p.state._parts[cls]) == {"open"}
     assert p.state.find(cls, "l7") is None and not p.state.unjournaled
     async with pins.thing(p.state, cls, "l7") as doc, pins.thing(p.state, cls, "open") as still_open:
         assert doc is not None and doc["is_final"] and still_open is None

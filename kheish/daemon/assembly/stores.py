@@ -68,6 +68,7 @@ def make(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     bus = Bus()
     next_cut = NextCut(state, scribe)
     batches = Batches(state, bus, wal, scribe, next_cut)
+    state.waiting.hurry = batches.hurry
     next_cut.committer = committer = Committer(
         git,
         next_cut.gather,

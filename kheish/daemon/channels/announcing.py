@@ -31,7 +31,7 @@ from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 
-_EVENTS = (events.TaskEnded, events.FireSettled, events.ChildSettled)
+EVENTS = (events.TaskEnded, events.FireSettled, events.ChildSettled)
 #: entries, and seconds, before the last one of an earlier daemon, within which an end may not be announced yet
 _ENTRIES, _SECONDS = 1000, 10.0
 Work = Coroutine[Any, Any, None]
@@ -56,7 +56,7 @@ class Announcing:
         if not self._wanted:
             return
         for item in batch:
-            if isinstance(item.entry.event, _EVENTS):
+            if isinstance(item.entry.event, EVENTS):
                 yield self._announce(item.entry)
 
     async def take_up(self) -> None:
@@ -118,7 +118,7 @@ def _last_ends(state: State) -> list[Entry]:
     rows = [orjson.loads(line) for _, _, line in state.index.events(state.index.newest() - _ENTRIES, limit=_ENTRIES)]
     started = max((at for at, row in enumerate(rows) if row["kind"] == events.DaemonStarted.kind), default=0)
     since = ids.seconds_of(rows[started - 1]["at"]) - _SECONDS if started else 0.0
-    kinds = {one.kind for one in _EVENTS}
+    kinds = {one.kind for one in EVENTS}
     return [events.decode(row) for row in rows[:started] if row["kind"] in kinds and ids.seconds_of(row["at"]) >= since]
 
 

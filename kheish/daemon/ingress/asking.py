@@ -43,6 +43,14 @@ log = logging.getLogger(__name__)
 #: seconds until a failed attempt is repeated: the first, and the longest
 _AGAIN, _LONGEST = 2.0, 300.0
 _PAGE = 200
+HEARD = (
+    events.ApprovalRequested,
+    events.QuestionAsked,
+    events.ApprovalDecided,
+    events.ApprovalResolved,
+    events.QuestionAnswered,
+    events.AskUsed,
+)
 
 
 class Asking:

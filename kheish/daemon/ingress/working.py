@@ -33,6 +33,7 @@ _STOPS = (
     events.RunWaiting, events.RunRequeued, events.RunCompleted, events.RunFailed, events.RunCancelled,
     events.RunInterrupted,
 )  # fmt: skip
+HEARD = (*_STARTS, *_STOPS)
 
 
 @dataclass(slots=True)

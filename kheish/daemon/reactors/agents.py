@@ -35,6 +35,8 @@ _HEARD = tuple(agents.FOLDED - {events.SessionCreated, events.SessionForked})
 class Agents(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its child's end is not recorded."""
 
+    reacts_to = frozenset((events.DaemonResumed, *_HEARD))
+
     def __init__(self, state: State, trees: Worktrees | None, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
         self._trees = trees

@@ -20,6 +20,8 @@ _PAGE = 200
 class Assets(Reactor):
     """Begins conversions; each ends with an entry, so that none is begun twice."""
 
+    reacts_to = frozenset((events.AssetStored,))
+
     def __init__(self, state: State, service: Service) -> None:
         self._state = state
         self._service = service

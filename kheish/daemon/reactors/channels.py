@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from kheish.authoring.problems import Problems
+from kheish.daemon.channels import announcing
 from kheish.daemon.channels.announcing import Announcing
 from kheish.daemon.channels.arbiter import Arbiter
-from kheish.daemon.reactors.base import Reactor
-from kheish.daemon.reactors.schedules import Timers
+from kheish.daemon.reactors.base import Reactor, in_stream
+from kheish.daemon.reactors.timers import Timers
 from kheish.domain import events, runs
 from kheish.domain.channels import rooms, thread as threads
 from kheish.domain.channels.channel import CHANNELS, LOOP_GUARD
@@ -42,6 +43,15 @@ Lease = tuple[str, str, str]
 
 class Channels(Reactor):
     """The leases by run, and the times at which channels are due."""
+
+    reacts_to = in_stream(CHANNELS) | {
+        events.DefinitionChanged,
+        events.SessionCreated,
+        events.SessionDeleted,
+        events.DaemonResumed,
+        *_ENDS,
+        *announcing.EVENTS,
+    }
 
     def __init__(self, state: State, problems: Problems) -> None:
         self._state = state

@@ -30,6 +30,18 @@ log = logging.getLogger(__name__)
 class Clearing(Reactor):
     """Holds which jobs each run has a folder of."""
 
+    reacts_to = frozenset(
+        (
+            events.ToolStarted,
+            events.ToolFinished,
+            events.TaskCreated,
+            events.RunCompleted,
+            events.RunFailed,
+            events.RunCancelled,
+            events.RunInterrupted,
+        )
+    )
+
     def __init__(self, state: State, here: Jobs, jobs: Commands, workers: Workers | None = None) -> None:
         self._state = state
         self._here = here

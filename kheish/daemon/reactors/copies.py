@@ -30,6 +30,11 @@ _EVERY = 86400.0  # seconds
 class Copies(Reactor):
     """Holds which runs have a copy of their workspace on which worker."""
 
+    reacts_to = frozenset((
+        events.RunWorkspacePlaced, events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunInterrupted,
+        events.SessionEnded,
+    ))  # fmt: skip
+
     def __init__(self, state: State, carrying: Carrying, workers: Workers) -> None:
         self._state = state
         self._carrying = carrying

@@ -17,6 +17,8 @@ _EVERY = 600
 class Debug(Reactor):
     """Removes artifacts; nothing else reads them all."""
 
+    reacts_to = frozenset((events.SessionDeleted,))
+
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._ticks = 0

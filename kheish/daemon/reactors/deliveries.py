@@ -33,6 +33,18 @@ _ENDED = "the daemon ended during the attempt; whether it arrived is unknown"
 class Deliveries(Reactor):
     """The reactor of deliveries."""
 
+    reacts_to = frozenset(
+        (
+            events.DeliveryCreated,
+            events.DeliveryReplayed,
+            events.DeliveryResolved,
+            events.SessionDeleted,
+            events.DefinitionChanged,
+            events.DefinitionTrusted,
+            events.OutputSwitched,
+        )
+    )
+
     def __init__(self, agent: Agent, problems: Problems) -> None:
         self._state = agent.state
         self._problems = problems

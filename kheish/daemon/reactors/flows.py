@@ -42,6 +42,8 @@ HEARD = (
 class Flows(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its Flow does not continue."""
 
+    reacts_to = frozenset((events.DaemonResumed, events.PlaybookReleased, *HEARD))
+
     def __init__(self, state: State, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
         self._damaged = damaged

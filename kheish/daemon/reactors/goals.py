@@ -43,6 +43,8 @@ _AGAIN = 1.0  # seconds until the next attempt without space
 class Goals(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its goal does not continue."""
 
+    reacts_to = frozenset((events.DaemonResumed, *HEARD))
+
     def __init__(self, state: State, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
         self._damaged = damaged

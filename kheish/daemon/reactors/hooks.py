@@ -44,6 +44,8 @@ UNTRUSTED, OVERDUE = "hook_untrusted", "hooks_overdue"
 class Hooks(Reactor):
     """The reactor of hooks."""
 
+    reacts_to = frozenset((events.DefinitionChanged, events.DefinitionTrusted, events.SessionDeleted, *late.KINDS))
+
     def __init__(self, agent: Agent, problems: Problems) -> None:
         assert agent.hooks is not None
         self._agent = agent

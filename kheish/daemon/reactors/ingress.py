@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kheish.authoring.problems import Problems
+from kheish.daemon.ingress import asking, working
 from kheish.daemon.ingress.setup import Ingress as Service
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events
@@ -14,6 +15,8 @@ from kheish.state.encoding import Recorded
 
 class Ingress(Reactor):
     """The reactor of connectors."""
+
+    reacts_to = frozenset((events.DefinitionChanged, *asking.HEARD, *working.HEARD))
 
     def __init__(self, service: Service, problems: Problems) -> None:
         self._service = service

@@ -43,6 +43,8 @@ KILLS = (events.MessageDied, events.MessageAttempted, events.SessionEnded, event
 class Mailboxes(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its messages stay."""
 
+    reacts_to = frozenset((*HEARD, *KILLS))
+
     def __init__(self, state: State, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
         self._damaged = damaged

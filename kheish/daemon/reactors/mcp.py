@@ -22,6 +22,16 @@ _TICKS = 30  # seconds between looks at idle connections
 class Mcp(Reactor):
     """The reactor of MCP servers."""
 
+    reacts_to = frozenset(
+        (
+            events.QuestionAnswered,
+            events.DefinitionChanged,
+            events.DefinitionTrusted,
+            events.SessionEnded,
+            events.SessionDeleted,
+        )
+    )
+
     def __init__(self, state: State, calls: Calls) -> None:
         self._state = state
         self._calls = calls

@@ -40,6 +40,7 @@ class Measuring(Reactor):
             events.RunCancelled: self._ended("cancelled"),
             events.RunInterrupted: self._ended("interrupted"),
         }
+        self.reacts_to = frozenset(self._steps)
 
     def heard(self, batch: Sequence[Recorded]) -> None:
         """Count the entries of a batch."""

@@ -15,6 +15,8 @@ from kheish.state.encoding import Recorded
 class Memory(Reactor):
     """The reading of memory files, in the background: runs wait for it before their next prompt."""
 
+    reacts_to = frozenset((events.SessionDeleted,))
+
     def __init__(self, files: MemoryFiles) -> None:
         self._files = files
 

@@ -30,6 +30,8 @@ _RETRY = 60.0  # seconds after a purge that failed
 class Observations(Reactor):
     """Purges what exceeds the retention of each source, and reports silent sources."""
 
+    reacts_to = frozenset((events.ObservationsStored,))
+
     def __init__(self, state: State, service: Service, problems: Problems) -> None:
         self._state = state
         self._service = service

@@ -15,7 +15,7 @@ from typing import Any
 
 from kheish import ids
 from kheish.authoring.problems import Problems
-from kheish.daemon.reactors.base import Reactor
+from kheish.daemon.reactors.base import Reactor, in_stream
 from kheish.domain import events
 from kheish.domain.events import Entry
 from kheish.domain.mailboxes import letters
@@ -55,6 +55,14 @@ _RETRY = (OSError, KheishError)
 
 class Projects(Reactor):
     """The tasks whose runs, delays and questions are under way."""
+
+    reacts_to = in_stream(PROJECTS) | {
+        events.DefinitionChanged,
+        events.QuestionAnswered,
+        events.SessionDeleted,
+        events.DaemonResumed,
+        *_OF_RUNS,
+    }
 
     def __init__(self, state: State, problems: Problems) -> None:
         self._state = state

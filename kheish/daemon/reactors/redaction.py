@@ -12,6 +12,8 @@ from kheish.state.encoding import Recorded
 class Redaction(Reactor):
     """Calls `learn()` when a route has changed."""
 
+    reacts_to = frozenset((events.DefinitionChanged,))
+
     def __init__(self, learn: Callable[[], None]) -> None:
         self._learn = learn
 

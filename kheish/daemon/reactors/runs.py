@@ -17,6 +17,8 @@ class Runs(Reactor):
     Open runs continue with the first entry: they do not wait until a long inbox is read.
     """
 
+    reacts_to = None  # the worker looks after each batch
+
     def __init__(self, worker: Worker, gates: Gates) -> None:
         self._worker = worker
         self._gates = gates

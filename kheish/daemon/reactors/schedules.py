@@ -8,7 +8,6 @@ goes back, what was claimed stays claimed, and nothing fires early.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 from kheish import ids
 from kheish.authoring.problems import Problems
 from kheish.daemon.firing.firing import PASSING, Firing
-from kheish.daemon.reactors.base import Reactor
+from kheish.daemon.reactors.base import Reactor, in_stream
+from kheish.daemon.reactors.timers import Key, Timers
 from kheish.domain import events, runs
 from kheish.domain.events import Entry
 from kheish.domain.flows import status as flow_status
@@ -38,50 +38,21 @@ _AGAIN = 10.0  # seconds after an unforeseen failure
 _MANY = 32  # schedules due at once above which all are claimed before any is started: a claim is short
 _SOON = 2.0  # times within this get a timer; the tick finds later ones
 
-Key = tuple[str, ...]
 BLOCKED, PAUSED = "schedule_blocked", "schedule_paused"
 
 
-class Timers:
-    """A heap of times by key; each key has one time. Costs O(log n) for each change."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, Key]] = []
-        self._times: dict[Key, float] = {}
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def set(self, key: Key, time: float) -> None:
-        """Set the time of a key, in place of an earlier one."""
-        self._times[key] = time
-        heapq.heappush(self._heap, (time, key))
-        if len(self._heap) > 2 * len(self._times) + 64:
-            self._heap = [(time, key) for key, time in self._times.items()]
-            heapq.heapify(self._heap)
-
-    def drop(self, key: Key) -> None:
-        """Remove a key, if it is there."""
-        self._times.pop(key, None)
-
-    def first(self) -> float | None:
-        """Return the earliest time."""
-        while self._heap and self._times.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
-
-    def take(self, now: float) -> list[tuple[float, Key]]:
-        """Remove and return what is due, earliest first."""
-        due = []
-        while (first := self.first()) is not None and first <= now:
-            time, key = heapq.heappop(self._heap)
-            del self._times[key]
-            due.append((time, key))
-        return due
+_ENDS = frozenset((
+    events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunInterrupted, events.FlowSealed,
+    events.SessionDeleted,
+))  # fmt: skip
 
 
 class Schedules(Reactor):
     """The timers, and the runs and Flows of fires in flight."""
+
+    reacts_to = in_stream(SCHEDULES) | _ENDS | {
+        events.DefinitionChanged, events.DaemonResumed, events.WakeSet, events.WakeCancelled, events.WakeFired,
+    }  # fmt: skip
 
     def __init__(self, state: State, firing: Firing, problems: Problems) -> None:
         self._state = state

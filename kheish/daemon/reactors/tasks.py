@@ -50,6 +50,8 @@ class Watched:
 class Tasks(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its command's end stays unnoted."""
 
+    reacts_to = frozenset((events.TaskCreated, events.TaskStopRequested))
+
     def __init__(self, state: State, jobs: Commands, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
         self._jobs = jobs

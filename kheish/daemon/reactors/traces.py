@@ -39,6 +39,8 @@ _CHUNK = 500
 class Traces(Reactor):
     """Follows ends of runs by the index. Without an address to send to, it does nothing."""
 
+    reacts_to = frozenset(_ENDS)
+
     def __init__(self, state: State, broker: Broker, problems: Problems) -> None:
         self._state = state
         self._broker = broker

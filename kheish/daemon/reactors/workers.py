@@ -27,6 +27,8 @@ _UNREACHED = ("connecting", "lost")
 class Workers(Reactor):
     """The workers of a daemon as placement and people see them."""
 
+    reacts_to = frozenset((events.DefinitionChanged,))
+
     def __init__(self, state: State, pool: Pool, problems: Problems) -> None:
         self._state = state
         self._pool = pool

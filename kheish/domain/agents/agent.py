@@ -147,11 +147,12 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     table: dict[str, Agent] = tables[Agent]
     session: Session = tables[Session][entry.session]
     old = table.get(session.agent_id) or root(session)
-    agent = changed(old, n=entry.n, **_fold_change(old, entry, tables))
-    agent = changed(agent, **standing.derived(agent, session, tables, tables[Mailbox].get(entry.session)))
-    if agent.agent_id in table and agent == changed(old, n=entry.n):
+    fields = _fold_change(old, entry, tables)
+    agent = changed(old, **fields) if fields else old
+    fields |= standing.derived(agent, session, tables, tables[Mailbox].get(entry.session))
+    if agent.agent_id in table and all(getattr(old, name) == value for name, value in fields.items()):
         return ()  # most steps of a run change nothing here, and so cost the index nothing
-    table[agent.agent_id] = agent
+    table[agent.agent_id] = changed(old, n=entry.n, **fields)
     return (agent.agent_id,)
 
 

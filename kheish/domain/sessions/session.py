@@ -46,6 +46,7 @@ SETTINGS: Mapping[str, Any] = {
 }
 #: settings that no document shows
 INTERNAL = frozenset({"inherited", "keeps_worker"})
+_SHOWN = tuple(name for name in SETTINGS if name not in INTERNAL)
 #: a change of identity needs an idle session
 IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_scope"})
 
@@ -273,7 +274,7 @@ class SessionView(View):
 
 def view(session: Session) -> SessionView:
     """Return the session as the API and `session.yaml` show it (`shapes.md`)."""
-    settings: Any = {name: session.settings.get(name) for name in SETTINGS if name not in INTERNAL}
+    settings: Any = dict(zip(_SHOWN, map(session.settings.get, _SHOWN), strict=True))
     settings["announce"] = settings["announce"] or []
     return SessionView(
         session_id=session.session_id,

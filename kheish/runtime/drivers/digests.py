@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from kheish.runtime.drivers.base import Message, Request
+from kheish.runtime.drivers.base import Message, Request, ToolSpec
+
+_SETS = 64
+#: the canonical form of sets of tools, by the identities of their specifications, which are kept with it: thousands of
+#: runs are offered the same few sets
+_sets: OrderedDict[tuple[int, ...], tuple[tuple[ToolSpec, ...], bytes]] = OrderedDict()
 
 
 class Digests:
@@ -29,7 +35,7 @@ class Digests:
             self._hash.update(b"," + _canonical(message) if at else _canonical(message))
         self._messages = request.messages
         whole = self._hash.copy()
-        whole.update(b'],"model":' + _canonical(request.model) + b',"tools":' + _canonical(request.tools) + b"}")
+        whole.update(b'],"model":' + _canonical(request.model) + b',"tools":' + _tools(request.tools) + b"}")
         return whole.hexdigest()
 
 
@@ -40,3 +46,13 @@ def digest(request: Request) -> str:
 
 def _canonical(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _tools(specs: tuple[ToolSpec, ...]) -> bytes:
+    key = tuple(map(id, specs))
+    known = _sets.get(key)
+    if known is None:
+        known = _sets[key] = specs, _canonical(specs)
+        if len(_sets) > _SETS:
+            _sets.popitem(last=False)
+    return known[1]

@@ -51,12 +51,12 @@ def find(door: Door) -> Folders:
 def _top(workspace: Path) -> Path | None:
     """Return the nearest folder with a repository, from the workspace upwards; None if there is none to trust."""
     with suppress(OSError):
-        owners = {os.geteuid(), workspace.stat().st_uid}
         for folder in islice((workspace, *workspace.parents), _LEVELS):
             try:
-                repository = (folder / ".git").lstat()
+                repository = os.lstat(f"{folder}/.git")  # for each turn of each run
             except FileNotFoundError:
                 continue
+            owners = {os.geteuid(), workspace.stat().st_uid}
             trusted = {repository.st_uid, folder.stat().st_uid} <= owners
             return folder if trusted else None
     return None

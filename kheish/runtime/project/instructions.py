@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kheish.beneath import Door, files, pool
+from kheish.beneath import Door, files, names as shown_names, pool
 from kheish.beneath.door import opened
 from kheish.domain import conventions, workspaces
 from kheish.domain.instructions import PROJECT_FILES
@@ -59,12 +60,15 @@ async def read(state: State, run: Run) -> Instructions | None:
 def _read(door: Door) -> list[_Part]:
     """Return the file of each folder, the nearest last. The workspace's own errors are its caller's."""
     around = folders.find(door)
+    names = {folder: _names(around, folder) for folder in around.paths}
+    if not any(names.values()):  # most workspaces have none, and each turn looks for them
+        return []
     parts = []
     with opened(around.door) as root:
         for folder in around.paths:
             pool.check()
-            for name in PROJECT_FILES:
-                path = name if folder == "." else f"{folder}/{name}"
+            for name in names[folder]:
+                path = _path(folder, name)
                 try:
                     with files.open_file(root, path) as (file, real):
                         if ".git" in real.split("/"):  # git's own files have URLs with passwords
@@ -76,6 +80,16 @@ def _read(door: Door) -> list[_Part]:
                 except (NotBeneath, OSError):
                     continue
     return parts
+
+
+def _names(around: Folders, folder: str) -> list[str]:
+    """Return the names of the files that a folder seems to have, by a glance that opens nothing."""
+    top = os.fspath(around.door.path)
+    return [name for name in PROJECT_FILES if os.path.lexists(f"{top}/{shown_names.meant(_path(folder, name))}")]
+
+
+def _path(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
 
 
 def _real(around: Folders, folder: str, path: str, real: str) -> str:

@@ -84,9 +84,8 @@ def special_files(root: Path) -> str | None:
     """Return the reason to hold if git would wait for ever for a file that configures it, or read it without end, else
     None."""
     for name in _CONFIGURING:
-        try:
-            status = (root / name).stat()
-        except OSError:
+        status = _status(f"{root}/{name}")
+        if status is None:
             continue
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             return f"{name} is a pipe or a device, so git would wait for it: rm {name}"
@@ -120,16 +119,13 @@ class Gate:
 def locks(root: Path) -> str | None:
     """Return the reason to hold if there is a lock file of git that is not ours, else None."""
     for name in _LOCKS:
-        path = root / ".git" / name
-        if _is_foreign(path, lock.note_of(root, name)):
-            return (
-                f"Another git command holds .git/{name}; if none runs, a killed one left it behind: "
-                f"rm {path.relative_to(root)}"
-            )
+        path = f"{root}/.git/{name}"
+        if _status(path) is not None and _is_foreign(path, lock.note_of(root, name)):
+            return f"Another git command holds .git/{name}; if none runs, a killed one left it behind: rm .git/{name}"
     return None
 
 
-def _is_foreign(path: Path, note: Path) -> bool:
+def _is_foreign(path: str, note: Path) -> bool:
     """Return whether a lock file exists that is not ours. The note for our own lock is written before it, and outlives
     it; so a lock that was the same before and after its note was missing is foreign. Our next lock is another file."""
     for _ in range(_LOOKS):
@@ -141,17 +137,22 @@ def _is_foreign(path: Path, note: Path) -> bool:
     return True
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
+    status = _status(path)
+    return (status.st_ino, status.st_ctime_ns) if status is not None else None
+
+
+def _status(path: str) -> os.stat_result | None:
     try:
-        status = path.stat()
+        return os.stat(path)  # noqa: PTH116 - some twenty of them before each write
     except OSError:
         return None
-    return status.st_ino, status.st_ctime_ns
 
 
 def branch(root: Path) -> str | None:
     """Return the reason to hold if HEAD is detached, or on a branch that is not the daemon's, else None."""
-    head = (root / ".git" / "HEAD").read_text().strip()
+    with open(f"{root}/.git/HEAD", "rb") as file:  # noqa: PTH123 - before each write
+        head = file.read().decode().strip()
     if head == f"ref: {BRANCH}":
         return None
     ours = BRANCH.removeprefix("refs/heads/")
@@ -163,7 +164,7 @@ def branch(root: Path) -> str | None:
 
 def _under_way(root: Path) -> str | None:
     for name, what in _UNDER_WAY.items():
-        if (root / ".git" / name).exists():
+        if _status(f"{root}/.git/{name}") is not None:
             if name == "rebase-merge" and not (root / ".git" / name / "head-name").exists():
                 return (
                     "A rebase has only begun (.git/rebase-merge); if none runs, git gave up because a file changed at "

@@ -14,25 +14,24 @@ Notices: `journaled {n}`, `held {reason}`, `restored {paths, aside}`, `damaged {
 from __future__ import annotations
 
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from kheish.errors import Damaged, NotFound, StoreFailed
-from kheish.store import files, lock, memory, pipes
+from kheish.store import files, lock, pipes
 from kheish.store.git import hold, stuck
 from kheish.store.log import index, journal, outage, spills, texts, wal
+from kheish.store.log.indexing import Indexing
 from kheish.store.log.segments import Lines, Row, by_journal, row
 
 #: seconds between checks whether a hold is over, and seconds that it must stay over (commands come in series)
 _LOOK, _LINGER = 0.1, 0.3
-_REST = 3.0  # seconds without an entry before memory is released
 _PORTION = (
     20_000  # entries that are read into the index at a time, so that a long journal is never in memory as a whole
 )
@@ -43,8 +42,8 @@ class Scribe:
 
     def __init__(self, root: Path, parent: pipes.Parent, filters: index.Filters = index.NO_FILTERS) -> None:
         self._root = root
-        self._filters = filters
         self._parent = parent
+        self._index = Indexing(root, filters, self._written, self._lost)
         self._journals = journal.Writer(root)
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are repaired
         self._kept: int | None = None  # the oldest entry that only the log has, because its journal is damaged
@@ -57,15 +56,16 @@ class Scribe:
         self._last = 0  # the newest entry received
         self._done = 0  # the newest entry in its journal, or left in the log during a hold
         self._log: tuple[int, dict[str, Lines]] | None = None  # a cache of `_logged`, while many journals are repaired
-        self._used: float | None = None  # the time of the last index write, if it left pages in memory
         self._before: dict[str, Any] | None = None
         self._marking = False  # whether the index has the highest event of every commit
         self._lacks = False  # whether documents of entries from the log are missing since the start
 
-    @cached_property
-    def _index(self) -> index.Writer:
-        """The writer of the index, opened at first use: until the daemon sends `start`, the file may be removed."""
-        return index.Writer(self._root / ".kheish" / "index.sqlite", self._filters)
+    def _written(self, n: int) -> None:
+        self._parent.notify("journaled", n=n)
+
+    def _lost(self, detail: str) -> None:
+        self._marking = False
+        self._parent.notify("index_lost", detail=detail)
 
     def start(self) -> dict[str, Any]:
         """Bring journals up to date with the log, once. Return the previous state of the index: its newest entry and
@@ -79,7 +79,7 @@ class Scribe:
         return self._before
 
     def _catch_up(self) -> dict[str, Any]:
-        known = {name: self._index.get(name) for name in ("n", "commit", "whole")}
+        known = {name: self._index.writer.get(name) for name in ("n", "commit", "whole")}
         before = {"n": known["n"] or 0, "commit": known["commit"], "whole": known["whole"] is not None}
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
@@ -89,7 +89,7 @@ class Scribe:
         lines, rows = by_journal(entries)
         self._write(lines, self._bring)  # no commit has these yet: all of them go into the next cut
         self._done = self._last
-        self._apply(rows, [], 0, self._texts(entries))
+        self._index.apply(rows, [], 0, self._texts(entries))
         self._lacks = bool(entries)
         return before
 
@@ -104,10 +104,9 @@ class Scribe:
         self._write(lines, self._append)
         self._done = n
         if self._lacks:
-            self._apply(rows, things, 0, self._texts(entries))
+            self._index.apply(rows, things, 0, self._texts(entries))
         else:
-            self._apply(rows, things, n, self._texts(entries))
-            self._parent.notify("journaled", n=n)
+            self._index.add(rows, things, n, self._texts(entries))
 
     def _write(self, journals: Mapping[str, Lines], write: Callable[[str, Lines], None]) -> None:
         """Append to the journals, unless another git is active."""
@@ -127,7 +126,8 @@ class Scribe:
     def idle(self) -> float | None:
         """Catch up once a hold is over; return the seconds until the next call."""
         if self._behind is None:
-            return self._rest()
+            return self._index.idle()
+        self._index.write()
         reason, now = self._gate.reason(), time.monotonic()
         if reason is not None:
             self._behind, self._free_since = reason, None
@@ -137,18 +137,6 @@ class Scribe:
             return _LOOK
         self._resume()
         return None if self._behind is None else _LOOK
-
-    def _rest(self) -> float | None:
-        """Release memory after a while without entries; return the seconds until the next call."""
-        if self._used is None:
-            return None
-        wait = self._used + _REST - time.monotonic()
-        if wait > 0:
-            return wait
-        self._index.shrink()
-        memory.trim()
-        self._used = None
-        return None
 
     def _resume(self) -> None:
         """Bring journals up to the newest entry received; all of it goes into the next cut."""
@@ -168,19 +156,6 @@ class Scribe:
         path = spills.place_of(where.removesuffix("/journal"), str(reference["sha256"]))
         raw = spills.beginning(self._root, path, texts.SPILL_BYTES)
         return raw.decode(errors="replace") if raw is not None else None
-
-    def _apply(
-        self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int, said: Sequence[texts.Text] = ()
-    ) -> None:
-        self._used = time.monotonic()
-        try:
-            self._index.check()
-            self._index.apply(rows, things, n, said)
-        except sqlite3.DatabaseError as error:
-            # The index is a cache: the daemon rebuilds it from the source data after this notice.
-            self._index.create()
-            self._marking = False
-            self._parent.notify("index_lost", detail=str(error))
 
     def _append(self, where: str, lines: Lines) -> None:
         if where in self._stopped:
@@ -279,6 +254,7 @@ class Scribe:
         Raises StoreFailed.
         """
         self.start()
+        self._index.write()  # the log may drop these entries after the commit
         for where in self._journals.changed() if self._behind is None else ():
             self._append(where, [])  # checks the files, and repairs them
         if self._behind is not None:
@@ -306,17 +282,17 @@ class Scribe:
         """Record that a commit of a `time` holds every event up to `n`. The index records the commit only when it has
         the documents too: the next start reads the changes after the recorded commit, which the log no longer has."""
         if not self._lacks:
-            self._index.set("commit", commit)
+            self._index.writer.set("commit", commit)
         if n is not None:
-            self._index.mark([(n, commit, time)])
+            self._index.writer.mark([(n, commit, time)])
             if self._marking:
-                self._index.set("marked", commit)
+                self._index.writer.set("marked", commit)
 
     def marks(self, marks: Sequence[Sequence[Any]], upto: str | None = None) -> None:
         """Record the events of commits, as read from git. `upto`: they are complete up to this commit."""
-        self._index.mark(marks)
+        self._index.writer.mark(marks)
         if upto is not None:
-            self._index.set("marked", upto)
+            self._index.writer.set("marked", upto)
             self._marking = True
 
     def forget(self, session: str, path: str, things: Sequence[Sequence[Any]]) -> None:
@@ -325,26 +301,29 @@ class Scribe:
         self._journals.forget(f"{path}/journal")
         self._journals.clean(f"{path}/journal")
         self._forgotten.add(f"{path}/journal")
-        self._index.forget(session)
-        self._apply([], things, 0)
+        self._index.writer.forget(session)
+        self._index.apply([], things, 0)
 
     def things(self, things: Sequence[Sequence[Any]], n: int = 0, lacking: Sequence[str] = ()) -> None:
         """Store documents that were recomputed for an index that was behind; it now has everything up to `n`. `lacking`
         are streams' journals that could not be read."""
-        self._apply([], things, n)
+        self._index.apply([], things, n)
         for where in lacking:
-            self._index.mark_lacking(where)
+            self._index.writer.mark_lacking(where)
         self._lacks = self._lacks and not n
+
+    def write(self) -> None:
+        """Write to the index what was gathered for it: a reader waits."""
+        self._index.write()
 
     def whole(self) -> None:
         """Record that the index is complete; until then a rebuilt index cannot prove absence."""
-        self._index.set("whole", 1)
+        self._index.writer.set("whole", 1)
 
     def close(self) -> None:
         """Close all files."""
         self._journals.close()
-        if "_index" in self.__dict__:
-            self._index.close()
+        self._index.close()
 
     def reindex(self, journals: Sequence[str], after: int = 0) -> int:
         """Read journals into the index; return the number of entries. Streams are read after event `after`, up to which
@@ -366,13 +345,13 @@ class Scribe:
 
     def _portions(self, where: str, after: int) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
         is_known = after > 0 and where.startswith("journals/")
-        start = self._index.last_seq(where, after) + 1 if is_known else 1
+        start = self._index.writer.last_seq(where, after) + 1 if is_known else 1
         return journal.portions(self._root, where, from_seq=start, size=_PORTION)
 
     def _take_in(self, rows: list[Row], said: list[texts.Text]) -> int:
         """Write rows and texts to the index, and empty the lists."""
         rows.sort()
-        self._apply(rows, [], 0, said)
+        self._index.apply(rows, [], 0, said)
         count = len(rows)
         rows.clear()
         said.clear()
@@ -383,7 +362,7 @@ def main(root: Path, filters: str = "{}") -> None:
     """Serve the daemon until its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = pipes.Parent()
-    names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget", "whole")
+    names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget", "whole", "write")
     with lock.worker_lock(root, "scribe"):  # an orphan of a kill may still be writing
         watch = stuck.Watch(root, "scribe")
         if watch.said:

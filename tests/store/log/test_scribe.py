@@ -30,11 +30,16 @@ class Fixture:
         self.root = roots.make(tmp_path)
         self.notices: list[dict[str, Any]] = []
         args = [sys.executable, "-m", "kheish.store.log.scribe", os.fspath(self.root)]
-        self.scribe = pipes.Child(args, on_notice=self.notices.append)
+        self.noticed = asyncio.Event()
+        self.scribe = pipes.Child(args, on_notice=self._note)
         self.batch = 0
         self.last = 0
         self.log_file = self.root / ".git" / "kheish" / "wal" / f"{1:016d}.log"
         self.log_file.parent.mkdir(parents=True)
+
+    def _note(self, notice: dict[str, Any]) -> None:
+        self.notices.append(notice)
+        self.noticed.set()
 
     def log(self, count: int = 1, pad: int = 0, where: str = JOURNAL, said: str = "x") -> str:
         """Put entries into the log, one batch; its text."""
@@ -384,3 +389,22 @@ async def test_a_lost_index_is_begun_again_and_said(at: Fixture) -> None:
     assert at.named("index_lost")
     assert await at.scribe.request("reindex", journals=[JOURNAL]) == 4
     assert [n for n, _, _ in index_of(at).events(0, limit=9)] == [1, 2, 3, 4]
+
+
+async def test_batches_that_follow_fast_are_gathered_for_the_index_but_not_while_a_reader_waits(at: Fixture) -> None:
+    for _ in range(50):
+        at.scribe.send_nowait("apply", text=at.log(), things=[["run", "r1", "fix-it", "x", 1, at.last, "{}", None]])
+    at.scribe.send_nowait("write")
+    await at.scribe.request("whole")  # answered after them
+    assert at.named("journaled")[-1]["n"] == 50
+    assert len(at.named("journaled")) < 25
+    assert len(index_of(at).events(0, limit=99)) == 50
+
+
+async def test_gathered_rows_are_written_without_a_further_request(at: Fixture) -> None:
+    for _ in range(3):
+        at.scribe.send_nowait("apply", text=at.log(), things=[])
+    async with asyncio.timeout(10):
+        while not at.notices or at.notices[-1] != {"notice": "journaled", "n": 3}:
+            at.noticed.clear()
+            await at.noticed.wait()
