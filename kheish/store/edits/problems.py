@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from kheish.errors.base import MOST_ABOUT
 from kheish.store.edits.yaml12 import MAX_FLAWS, Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode, walk
+from kheish.texts import cut_middle
 
 Severity = Literal["error", "warning"]
 
@@ -67,6 +69,10 @@ class Problem:
     message: str
     suggestion: str | None = None
     pointer: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", cut_middle(self.message, MOST_ABOUT))
+        object.__setattr__(self, "pointer", cut_middle(self.pointer, MOST_ABOUT))
 
     @property
     def problem_id(self) -> str:
