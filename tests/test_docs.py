@@ -142,6 +142,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     reader.close()
 
 
+@pytest.mark.found("C11")
 def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
     reader.execute()
     serve, status, follow, submit, answer, look, program = blocks("docs/quickstart.md")
@@ -175,6 +176,7 @@ def programs(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.found("C11")
 def test_that_the_pages_work_one_after_the_other(reader: Reader) -> None:
     """As on a fresh machine: the README's state root and route, and in the same folder all that comes after."""
     reader.type("git config --global user.name Ada\ngit config --global user.email ada@example.org")

@@ -217,14 +217,14 @@ def forget_reveals(root: Path) -> None:
 
 
 def paths(root: Path) -> set[str]:
-    """Return the paths of all files that a slot could be in, whatever is there. Blocks on disk."""
-    return {path for path, _ in door.walk(root, FOLDER) if path.endswith(".age") and path.count("/") == 1}
+    """Return the paths of all files that look like a slot, in sub-folders, too, whatever is there. Blocks on disk."""
+    return {path for path, _ in door.walk(root, FOLDER) if path.endswith(".age")}
 
 
 def read_all(root: Path) -> dict[str, bytes]:
     """Return every slot with its encrypted file; anything but a regular file is skipped. Blocks on disk."""
     files = {}
-    for path in sorted(paths(root)):
+    for path in sorted(path for path in paths(root) if path.count("/") == 1):
         with suppress(FileRefused, OSError):
             files[path.removeprefix(f"{FOLDER}/").removesuffix(".age")] = door.read(root, path, most=MOST)
     return files

@@ -173,6 +173,7 @@ async def test_each_role_reaches_what_it_may_and_nothing_else(w: World) -> None:
     assert not wrong
 
 
+@pytest.mark.found("S14")
 @pytest.mark.demand(16)
 @pytest.mark.parametrize("role", ["operator", "reader", "approver"])
 async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str) -> None:
@@ -232,6 +233,7 @@ async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str)
     assert not wrong
 
 
+@pytest.mark.found("S14")
 async def test_a_check_tells_no_rules_of_a_session_that_the_token_does_not_see(w: World) -> None:
     for session_id in ("team-a", "other"):
         await w.session(session_id, permission_rules=[{"tool": "bash", "match": "secret-tool", "decision": "allow"}])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kheish.auth import redaction
 from kheish.domain.scripts import Script
 from tests.daemon.people import ECHO, desk, opened
@@ -141,6 +143,7 @@ async def test_manual_leaves_committing_to_the_person(tmp_path: Path) -> None:
         assert d.routes() == {"a"} and d.handed_on == []
 
 
+@pytest.mark.found("B6")
 async def test_a_link_is_no_definition(tmp_path: Path) -> None:
     async with desk(tmp_path / "root", {"routes/a.yaml": ECHO}) as d:
         (tmp_path / "outside.yaml").write_text(ECHO)
