@@ -358,15 +358,11 @@ def _describe(node: Node | None) -> str:
         case ScalarNode(value=None):
             return "empty"
         case ScalarNode(value=str()):
-            return f"the text {_short(node.text)!r}"
+            return f"the text {cut_middle(node.text, 60)!r}"
         case ScalarNode():
-            return _short(node.text)
+            return cut_middle(node.text, 60)
         case None:
             return "this"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 # --- known keys -------------------------------------------------------------------------------------------------
