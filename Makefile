@@ -34,7 +34,8 @@ MCP := @modelcontextprotocol
 .PHONY: npm
 npm:
 	npm install --no-save --no-package-lock --no-audit --no-fund $(MCP)/server-everything@2026.8.31 \
-		$(MCP)/server-filesystem@2026.8.31 $(MCP)/server-memory@2026.8.31 $(MCP)/conformance@0.2.0-alpha.12
+		$(MCP)/server-filesystem@2026.8.31 $(MCP)/server-memory@2026.8.31 $(MCP)/conformance@0.2.0-alpha.12 \
+		@agentclientprotocol/sdk@2.4.0 @ag-ui/client@1.0.0
 
 demo: setup
 	$(BIN)/kheish demo

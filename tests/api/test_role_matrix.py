@@ -91,7 +91,7 @@ ROLES = {
 }
 #: what a token for some sessions may ask for though it is about no session
 FREE = (
-    f"{OPEN} {LOGIN} openapi check_permission "
+    f"{OPEN} {LOGIN} openapi check_permission list_sessions "
     "create_asset get_asset get_asset_raw get_asset_content asset_references delete_asset"
 )
 THINGS = ("run_id", "approval_id", "question_id", "agent_id", "delivery_id")

@@ -65,6 +65,9 @@ async def test_dangling_references_and_rounds_are_refused(tmp_path: Path) -> Non
         await d.edit({"kheish.yaml": "shutdown_grace: 2s\ndefault_route: frist\n"})
         assert d.wrong() == [("kheish.yaml", 2, 16, "dangling_reference")]
         assert d.problems.list()[0]["suggestion"] == "first"
+        for name in ("a/b", "../first", "/etc/passwd", "first/"):  # names that no file can have
+            await d.edit({"kheish.yaml": f"default_route: {name}\n"})
+            assert d.wrong() == [("kheish.yaml", 1, 16, "dangling_reference")], name
 
         await d.edit({"kheish.yaml": "default_route: first\n"})
         round_ = {

@@ -10,6 +10,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 #: the folder with `node_modules`
 FOLDER = Path(os.environ.get("KHEISH_TEST_NPM") or Path(__file__).parents[2]) / "node_modules"
 
@@ -42,3 +44,12 @@ def missing(*packages: str, at_least: int = 18) -> str:
     if absent := [one for one in packages if program(one) is None]:
         return f"{', '.join(absent)}: not installed; make npm installs it (or KHEISH_TEST_NPM names its folder)"
     return ""
+
+
+def package_root(name: str) -> Path:
+    """Return the folder of a package that a script of node imports; skip the test if it or node is missing."""
+    if node() is None:
+        pytest.skip("node is not installed")
+    if not (FOLDER / name / "package.json").is_file():
+        pytest.skip(f"{name}: not installed; make npm installs it (or KHEISH_TEST_NPM names its folder)")
+    return FOLDER / name
