@@ -41,6 +41,13 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
+def cut_middle(text: str, most: int) -> str:
+    """Return a text with at most `most` characters: a long one without its middle. A message that quotes a value keeps
+    its beginning, and its end, which says what to do."""
+    head = most // 3
+    return text if len(text) <= most else f"{text[:head]}…{text[head + 1 - most :]}"
+
+
 def answer_command(question: Mapping[str, Any]) -> str:
     """Return the command that answers a question (a view of it), with its first options; it works as it is printed."""
     items = question["questions"]

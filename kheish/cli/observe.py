@@ -26,17 +26,18 @@ T = TypeVar("T")
 KINDS = ("text", "log", "json", "image", "audio", "html")
 LINES, BYTES, WAIT = 500, 1024 * 1024, 0.3  # of a batch: lines, bytes, and seconds after its first line
 _READ_AHEAD = 5000
-PATIENCE = 300.0  # seconds for which a daemon that is not there is awaited
+PATIENCE = 300.0  # seconds for which a daemon is awaited that is not there, or refuses because of a rate
 _ITEM = re.compile(r"/items/([0-9]+)")
 
 
 @dataclass(slots=True)
 class Sent:
-    """The outcome: the ids that were stored, and the number of lines that were refused."""
+    """The outcome: the ids that were stored, the lines that were refused, and the lines or files that are done."""
 
     ids: list[str] = field(default_factory=list)
     count: int = 0
     refused: int = 0
+    done: int = 0
 
 
 @command()
@@ -57,13 +58,18 @@ def observe(
     if whole and files != ("-",):
         raise click.UsageError("--whole is for `-`; a file is always one observation.")
     client, more = settings.client(), {"kind": kind, "stream": stream, "group": group}
-    if files == ("-",) and not whole:
-        sent = send_lines(client, source, sys.stdin.buffer, more)
-    else:
-        sent = Sent()
-        for file in files:
-            sent.ids += [one["observation_id"] for one in send_content(client, source, _content(file), more)]
-        sent.count = len(sent.ids)
+    sent, has_lines = Sent(), files == ("-",) and not whole
+    try:
+        if has_lines:
+            send_lines(client, source, sys.stdin.buffer, more, sent)
+        else:
+            for file in files:
+                sent.ids += [one["observation_id"] for one in send_content(client, source, _content(file), more)]
+                sent.count, sent.done = len(sent.ids), sent.done + 1
+    except (KheishError, KeyboardInterrupt):
+        rest = f"line {sent.done + 1}" if has_lines else files[sent.done]
+        click.echo(plain(f"{counted(sent.count, 'observation')} stored; send again from {rest} on."), err=True)
+        raise
     text = f"{counted(sent.count, 'observation')} stored" + (f", {sent.refused} refused" if sent.refused else "")
     emit(settings, {"stored": sent.count, "refused": sent.refused, "observation_ids": sent.ids}, ids=sent.ids,
          human=lambda: say(f"{text}."))  # fmt: skip
@@ -88,14 +94,13 @@ def send_content(client: Kheish, source: str, content: bytes, more: dict[str, An
     return list(persistent(lambda: client.send(call))["items"])
 
 
-def send_lines(client: Kheish, source: str, stream: IO[bytes], more: dict[str, Any]) -> Sent:
-    """Store each line of a stream as one observation, in batches, until it ends or the user interrupts."""
-    sent, number = Sent(), 0
+def send_lines(client: Kheish, source: str, stream: IO[bytes], more: dict[str, Any], sent: Sent) -> None:
+    """Store each line of a stream as one observation, in batches, until it ends or the user interrupts; count in `sent`
+    what is done."""
     for lines in batches(stream):
-        numbered = [(number + at, text) for at, line in enumerate(lines, 1) if (text := _clean(line))]
-        number += len(lines)
+        numbered = [(sent.done + at, text) for at, line in enumerate(lines, 1) if (text := _clean(line))]
         _send(client, source, numbered, more, sent)
-    return sent
+        sent.done += len(lines)
 
 
 def _send(client: Kheish, source: str, lines: list[tuple[int, str]], more: dict[str, Any], sent: Sent) -> None:
@@ -158,17 +163,18 @@ def batches(stream: IO[bytes]) -> Iterator[list[bytes]]:
 
 def persistent(send: Callable[[], T]) -> T:
     """Return the result of a request; repeat it while the daemon is not there, or the rate is exceeded. Raises the
-    last error after `PATIENCE`."""
-    until, pause = time.monotonic() + PATIENCE, 0.2
+    last error after `PATIENCE`, which begins after the first wait that the daemon asked for."""
+    until, pause, has_waited = time.monotonic() + PATIENCE, 0.2, False
     while True:
         try:
             return send()
-        except TooMany as error:
-            wait = float(error.extra.get("retry_after", 1))
-            until = max(until, time.monotonic() + wait + PATIENCE)
-            time.sleep(wait)
-        except (Unavailable, Unreachable):
-            if time.monotonic() > until:
+        except (TooMany, Unavailable, Unreachable) as error:
+            wait = pause
+            if isinstance(error, TooMany):
+                wait = float(error.extra.get("retry_after", 1))
+                if not has_waited:
+                    until, has_waited = max(until, time.monotonic() + wait + PATIENCE), True
+            if time.monotonic() + wait > until:
                 raise
-            time.sleep(pause)
+            time.sleep(wait)
             pause = min(pause * 2, 5.0)

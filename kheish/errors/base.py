@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from kheish.texts import cut_middle
+
+#: characters of the message about one place: it may quote a value of any length
+MOST_ABOUT = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -13,6 +18,10 @@ class Fault:
 
     path: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", cut_middle(self.path, MOST_ABOUT))
+        object.__setattr__(self, "message", cut_middle(self.message, MOST_ABOUT))
 
 
 class KheishError(Exception):

@@ -15,11 +15,13 @@ from tests.support.daemon import Daemon, ask, bash, call, until
 from tests.support.slack_standin import BOT, Slack, buttons, message, press, slack
 
 SIGNING = "8f742231b10e8888abcd99yyyzzz85a5"
+CHILD = {"name": "helper", "prompt": "clean", "route": "asks-twice"}
 ROUTES: dict[str, Any] = {
     "echo": {"driver": "scripted", "script": {"echo": True}},
     "asks": [bash("rm -rf nothing-of-this-name"), {"text": "done"}],
+    "asks-twice": [bash("rm -rf nothing-of-this-name"), ask("Which way?", ["left", "right"]), {"text": "done"}],
     "parent": [
-        {"tool_calls": [{"name": "spawn_agent", "arguments": {"name": "helper", "prompt": "clean", "route": "asks"}}]},
+        {"tool_calls": [{"name": "spawn_agent", "arguments": CHILD}]},
         {"tool_calls": [call("wait_agent", agents=["helper"])]},
         {"text": "the helper is done"},
     ],
@@ -254,8 +256,16 @@ def test_a_child_asks_where_its_parent_was_given_the_work(daemon: Daemon, platfo
     target(daemon, "parent")
     reconnected(daemon, platform, before)
     platform.deliver("events_api", message("go", ts="12.1"), "c1")
-    asked = until(lambda: [one for one in platform.of("chat.postMessage") if str(one.get("thread_ts")) == "12.1"])[0]
-    platform.deliver("interactive", press(buttons(asked)["Deny"], user="U1"), "c2")
+
+    def posted(at: int) -> dict[str, Any]:
+        thread = [one for one in platform.of("chat.postMessage") if str(one.get("thread_ts")) == "12.1"]
+        return next(iter(thread[at:]), {})
+
+    approval = until(lambda: posted(0), what="the approval is asked for")
+    platform.deliver("interactive", press(buttons(approval)["Deny"], user="U1"), "c2")
+    question = until(lambda: posted(1), what="the question is asked")
+    platform.deliver("interactive", press(buttons(question)["left"], user="U1"), "c3")
+    assert all("Asked by the agent root/helper." in one["text"] for one in (approval, question))
     assert newest_run(daemon, "12.1")["output"] == "the helper is done"
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,10 @@ TARGETS = 50
 OPEN = ["pending", "delivering", "retrying"]
 
 
-def pages(daemon: Daemon, **filters: Any) -> list[dict[str, Any]]:
+def pages(listed: Callable[..., Any]) -> list[dict[str, Any]]:
     found, cursor = [], None
     while True:
-        page = daemon.client.deliveries.list(limit=200, cursor=cursor, **filters)
+        page = listed(limit=200, cursor=cursor)
         found += page["items"]
         if (cursor := page["next_cursor"]) is None:
             return found
@@ -61,7 +63,7 @@ def test_deliveries_over_kills_are_never_lost_and_twice_only_where_the_end_is_un
         until(lambda: not daemon.client.deliveries.list(state=OPEN, limit=1)["items"], 600, what="none is open")
         until(lambda: len(arrived) == total, 60, what=f"{total} arrived, not {len(arrived)}")
         took = time.monotonic() - began
-        found = pages(daemon)
+        found = pages(daemon.client.deliveries.list)
     assert len(found) == len({one["delivery_id"] for one in found}) == total
     assert {one["state"] for one in found} == {"delivered"}
     unclear = {one["delivery_id"] for one in found if one["unknown_end"]}
@@ -72,10 +74,18 @@ def test_deliveries_over_kills_are_never_lost_and_twice_only_where_the_end_is_un
     )
 
 
-@pytest.mark.parametrize("count", [200_000, 1_000_000])
-def test_a_long_log_is_observed_at_speed_and_kept_within_its_bounds(fresh: Fresh, tmp_path: Path, count: int) -> None:
+def newest_purged(daemon: Daemon) -> int:
+    """The place of the newest observation without its content; 0 if all have theirs."""
+    gone = daemon.client.observations.list("app", state="purged", limit=1)["items"]
+    return int(gone[0]["number"]) if gone else 0
+
+
+@pytest.mark.parametrize(("count", "kept"), [(100_000, 100_000), (1_000_000, 10_000)])
+def test_a_long_log_is_observed_whole_in_its_order_and_kept_within_its_bounds(
+    fresh: Fresh, tmp_path: Path, count: int, kept: int
+) -> None:
     daemon = fresh(routes={"hello": [{"text": "hi"}]})
-    file = {"kinds": ["log"], "retention": {"count": 10_000}, "rate": "1000000/s"}
+    file = {"kinds": ["log"], "retention": {"count": kept}, "rate": "1000000/s"}
     assert daemon.http("PUT", "/v1/sources/app", file).status_code == 201
     log = tmp_path / "app.log"
     with log.open("w") as out:
@@ -86,7 +96,14 @@ def test_a_long_log_is_observed_at_speed_and_kept_within_its_bounds(fresh: Fresh
         done = subprocess.run(words, stdin=lines, env=daemon.environment(), capture_output=True, text=True, check=False)
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr[-2000:]
-    newest = daemon.client.observations.list("app", limit=1)["items"][0]
-    assert f"request {count - 1} " in newest["text"]
-
+    assert f"{count} observations stored" in done.stdout
+    oldest = count - kept
+    until(lambda: newest_purged(daemon) == oldest, 300, what=f"the oldest {oldest} are purged")
+    found = pages(
+        partial(daemon.client.observations.list, "app")
+    )  # newest first; the record stays when its content is purged
+    assert [one["number"] for one in found] == list(range(count, 0, -1))
+    assert [one["state"] for one in found] == ["retained"] * kept + ["purged"] * oldest
+    shown = [int(str(one["text"]).split()[3]) for one in found[:kept]]
+    assert shown == list(range(count - 1, oldest - 1, -1))
     sys.stderr.write(f"\n{count} observations in {took:.0f} s: {count / took:.0f}/s\n")

@@ -14,7 +14,6 @@ from falcon.asgi import Request, Response
 
 from kheish.auth import redaction
 from kheish.errors import (
-    InsufficientStorage,
     Internal,
     KheishError,
     NotReady,
@@ -44,8 +43,10 @@ def problem(error: KheishError) -> dict[str, Any]:
 
 async def on_kheish_error(req: Request, resp: Response, error: KheishError, params: dict[str, Any]) -> None:
     """Answer with an error that was raised on purpose."""
-    if error.status >= 500 and not isinstance(error, (Unavailable, InsufficientStorage)):  # the daemon logs these once
+    if error.status == 500:
         log.error("%s %s: %s", req.method, req.path, error.detail, exc_info=error)
+    elif error.status == 502:  # a failure of another server; of 503 and 507 the daemon logs the cause once
+        log.warning("%s %s: %s", req.method, req.path, " ".join(error.detail.split()))
     _answer(resp, error.status, problem(error))
     match error:
         case Unauthorized():

@@ -12,7 +12,7 @@ from kheish import ids
 from kheish.daemon.ingress.credentials import Credentials
 from kheish.daemon.ingress.intake import Intake
 from kheish.daemon.ingress.messages import Messenger, SlackMessages, TelegramMessages
-from kheish.daemon.ingress.origins import receipt_above
+from kheish.daemon.ingress.origins import child_of, receipt_above
 from kheish.daemon.spawning import spawn
 from kheish.domain import approvals, events, questions
 from kheish.domain.approvals import Approval
@@ -207,7 +207,7 @@ class Asking:
             await self._send(connector_id, ask, view, messenger)
             return True
         if view["status"] != "pending":
-            await messenger.replace(ask.reference or {}, _closed_text(ask, view), {})
+            await messenger.replace(ask.reference or {}, await self._closed_text(ask, view), {})
             await self._close(connector_id, ask_id, view["status"], None)
             return False
         if ask.about == "approval" and view["digest"] != ask.digest:  # a person has edited the call
@@ -218,14 +218,14 @@ class Asking:
             self._state.append(renewed.on())
             return True
         if self._shown.get(ask_id) != frozenset(ask.buttons):
-            await messenger.replace(ask.reference or {}, self._text(ask, view), ask.buttons)
+            await messenger.replace(ask.reference or {}, await self._text(ask, view), ask.buttons)
             self._shown[ask_id] = frozenset(ask.buttons)
         return False
 
     async def _send(self, connector_id: str, ask: Ask, view: Mapping[str, Any], messenger: Messenger) -> None:
         await self._state.durable()
         moved = connectors.find(self._state, connector_id).moved
-        place, text = connectors.present_place(moved, ask.place), self._text(ask, view)
+        place, text = connectors.present_place(moved, ask.place), await self._text(ask, view)
         try:
             reference = await messenger.send(place, text, ask.buttons, ask_id=ask.ask_id)
         except ChatMigrated as error:
@@ -242,13 +242,19 @@ class Asking:
                     "tool": "a call", "arguments": {}}  # fmt: skip
         return doc
 
-    def _text(self, ask: Ask, view: Mapping[str, Any]) -> str:
+    async def _text(self, ask: Ask, view: Mapping[str, Any]) -> str:
         url = self._state.definitions.config.public_url
         link = f"{url}/#/inbox/{ask.thing_id}" if url is not None else ask.thing_id
+        child = await child_of(self._state, ask.run_id)
         if ask.about == "approval":
-            return wording.ask_approval(view, link, has_buttons=bool(ask.buttons))
+            return wording.ask_approval(view, link, child=child, has_buttons=bool(ask.buttons))
         item = next((str(one["item"]) for one in ask.buttons.values()), None)
-        return wording.ask_question(view, link, item=item, chosen=ask.chosen)
+        return wording.ask_question(view, link, child=child, item=item, chosen=ask.chosen)
+
+    async def _closed_text(self, ask: Ask, view: Mapping[str, Any]) -> str:
+        child = await child_of(self._state, ask.run_id)
+        closed = wording.closed_approval if ask.about == "approval" else wording.closed_question
+        return closed(view, child=child)
 
     async def _close(self, connector_id: str, ask_id: str, outcome: str, reason: str | None) -> None:
         async with pins.owner(self._state, INGRESS, connector_id):
@@ -357,7 +363,3 @@ def _button(state: State, connector_id: str, click: Click) -> Ask:
 
 def _buttons(thing: Approval | Question) -> dict[str, dict[str, Any]]:
     return asks.approval_buttons() if isinstance(thing, Approval) else asks.question_buttons(thing.questions)
-
-
-def _closed_text(ask: Ask, view: Mapping[str, Any]) -> str:
-    return wording.closed_approval(view) if ask.about == "approval" else wording.closed_question(view)

@@ -32,6 +32,13 @@ async def receipt_of(state: State, run_id: str) -> Mapping[str, Any] | None:
     return page.items[0] if page.items else None
 
 
+async def child_of(state: State, run_id: str) -> str | None:
+    """Return the path of the agent of a run, such as `root/helper`; None for a root. Raises Unavailable."""
+    run = await state.recall(Run, run_id)
+    agent = await state.recall(Agent, run["agent_id"]) if run is not None else None
+    return str(agent["path"]) if agent is not None and agent["parent"] is not None else None
+
+
 async def receipt_above(state: State, run_id: str) -> Mapping[str, Any] | None:
     """Return the receipt of a run, or of the nearest run above it: what a child asks is asked where its parent was
     given the work. Raises Unavailable."""

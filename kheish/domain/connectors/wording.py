@@ -15,8 +15,9 @@ _MOST_ARGUMENTS = 1200
 _MOST_TEXT = 1500
 
 
-def ask_approval(view: Mapping[str, Any], url: str, *, has_buttons: bool) -> str:
-    """Return the text of a message about an approval."""
+def ask_approval(view: Mapping[str, Any], url: str, *, child: str | None, has_buttons: bool) -> str:
+    """Return the text of a message about an approval. `child` is the path of the agent that asks, unless it is the one
+    that the chat talks to."""
     arguments = view["arguments"]
     if isinstance(arguments, dict) and set(arguments) == {"sha256", "bytes", "preview"}:
         shown = f"{arguments['preview']}… ({arguments['bytes']} bytes)"
@@ -24,7 +25,8 @@ def ask_approval(view: Mapping[str, Any], url: str, *, has_buttons: bool) -> str
         shown = arguments["command"]
     else:
         shown = orjson.dumps(arguments, option=orjson.OPT_INDENT_2).decode()
-    lines = [f"Approval needed: {view['tool']} (risk: {view['risk']})", _cut(shown, _MOST_ARGUMENTS), view["why"]]
+    asked = f"Approval needed: {view['tool']} (risk: {view['risk']})"
+    lines = [asked, _asked_by(child), _cut(shown, _MOST_ARGUMENTS), view["why"]]
     missing = view["required"] - len(view["decisions"])
     if view["decisions"]:
         lines.append(f"Allowed by {', '.join(one['by'] for one in view['decisions'])}.")
@@ -34,10 +36,15 @@ def ask_approval(view: Mapping[str, Any], url: str, *, has_buttons: bool) -> str
 
 
 def ask_question(
-    view: Mapping[str, Any], url: str, *, item: str | None, chosen: Mapping[str, Sequence[str]] | None = None
+    view: Mapping[str, Any],
+    url: str,
+    *,
+    child: str | None,
+    item: str | None,
+    chosen: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return the text of a message about a question. `item` is the one that its buttons answer, if it has any."""
-    lines = []
+    lines = [_asked_by(child)]
     for one in view["questions"]:
         options, picked = {o["id"]: o["label"] for o in one["options"]}, (chosen or {}).get(one["id"], ())
         now = "▸ " if one["id"] == item and len(view["questions"]) > 1 else ""
@@ -49,6 +56,10 @@ def ask_question(
     return _safe([*lines, _way(item is not None, answer_command(view), url)])
 
 
+def _asked_by(child: str | None) -> str:
+    return f"Asked by the agent {child}." if child is not None else ""
+
+
 def _label(option: Mapping[str, Any]) -> str:
     more = f": {option['description']}" if option.get("description") else ""
     return f"{option['label']}{more}"
@@ -58,17 +69,17 @@ def _way(has_buttons: bool, command: str, url: str) -> str:
     return f"Answer with a button, or: {command} ({url})" if has_buttons else f"Answer it with: {command} ({url})"
 
 
-def closed_approval(view: Mapping[str, Any]) -> str:
+def closed_approval(view: Mapping[str, Any], *, child: str | None) -> str:
     """Return the text that replaces the message about a resolved approval, with each decision's person."""
     by = ", ".join(f"{one['by']} (via {one['via']})" for one in view["decisions"])
     what = f"{view['tool']}: {view['status']}"
-    return _safe([f"{what} by {by}." if by else f"{what}.", _cut(_command(view), _MOST_ARGUMENTS)])
+    return _safe([f"{what} by {by}." if by else f"{what}.", _asked_by(child), _cut(_command(view), _MOST_ARGUMENTS)])
 
 
-def closed_question(view: Mapping[str, Any]) -> str:
+def closed_question(view: Mapping[str, Any], *, child: str | None) -> str:
     """Return the text that replaces the message about an answered question."""
     by = f" by {view['answered_by']}" if view["answered_by"] else ""
-    lines = [f"{view['status'].capitalize()}{by}."]
+    lines = [f"{view['status'].capitalize()}{by}.", _asked_by(child)]
     items = {item["id"]: item for item in view["questions"]}
     for id, answer in (view["answers"] or {}).items():
         labels = {one["id"]: one["label"] for one in items.get(id, {}).get("options", ())}

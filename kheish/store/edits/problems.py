@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from kheish.errors.base import MOST_ABOUT
 from kheish.store.edits.yaml12 import MAX_FLAWS, Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode, walk
+from kheish.texts import cut_middle
 
 Severity = Literal["error", "warning"]
 
@@ -67,6 +69,10 @@ class Problem:
     message: str
     suggestion: str | None = None
     pointer: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", cut_middle(self.message, MOST_ABOUT))
+        object.__setattr__(self, "pointer", cut_middle(self.pointer, MOST_ABOUT))
 
     @property
     def problem_id(self) -> str:
@@ -352,15 +358,11 @@ def _describe(node: Node | None) -> str:
         case ScalarNode(value=None):
             return "empty"
         case ScalarNode(value=str()):
-            return f"the text {_short(node.text)!r}"
+            return f"the text {cut_middle(node.text, 60)!r}"
         case ScalarNode():
-            return _short(node.text)
+            return cut_middle(node.text, 60)
         case None:
             return "this"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 # --- known keys -------------------------------------------------------------------------------------------------
