@@ -138,7 +138,7 @@ class Sessions:
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         async with using_or_new(self._state, session_id):
             settings = await checked(self._services, given, req.context.caller, session_id)
-            _bind_worker(self._state, session_id, settings)
+            _bind_worker(self._state, session_id, settings, req.context.caller)
             named = settings.get("workspace")
             workspace = Path(named) if named is not None else await self._home(session_id, req.context.caller)
             _bind_persona(self._state, session_id, settings)
@@ -290,14 +290,18 @@ def _project_faults(state: State, project: str, caller: Principal) -> list[Fault
     return [] if is_known else [Fault("/project", f"there is no project {project!r}")]
 
 
-def _bind_worker(state: State, session_id: str, settings: dict[str, Any]) -> None:
-    """Replace the choice of a worker by the worker; an existing session keeps its own if that fits. Raises Invalid."""
+def _bind_worker(state: State, session_id: str, settings: dict[str, Any], caller: Principal) -> None:
+    """Replace the choice of a worker by the worker; an existing session keeps its own if that fits. Raises Invalid,
+    Forbidden."""
+    filtering.check_placement(caller, settings.get("worker"))
     persona = state.definitions.by_kind["personas"].get(settings.get("persona") or "")
     choices = (settings.pop("worker", None), persona.value.worker if persona is not None else None)
     session = state.find(Session, session_id)
     held = session.worker if session is not None else None
     if (worker := placement.placed(state, *choices, inherited=held)) is not None:
         settings["worker"] = worker
+    if caller.limits and session is None:
+        settings["keeps_worker"] = True
 
 
 def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> None:

@@ -63,6 +63,7 @@ _FIELDS: Mapping[str, Sequence[tuple[str, Any]]] = {  # columns of a list
         ("CONNECTION", "state"),
         ("VERSION", lambda one: one["version"] or ""),
         ("JOBS", "jobs"),
+        ("SESSIONS", "sessions"),
         ("ERROR", lambda one: one["last_error"] or ""),
     ),
     "schedules": (("ACTIVE", "state"), ("NEXT", "next"), ("LAST", "last"), ("ZONE", "timezone"), ("TITLE", "title")),
@@ -171,7 +172,11 @@ def _changers(root: Group, kind: str, one: str) -> None:
     @click.argument("name")
     @pass_settings
     def remove(settings: Settings, name: str) -> None:
-        settings.client().definitions(kind).delete(name)
+        definitions = settings.client().definitions(kind)
+        many = definitions.get(name)["sessions"] if kind == "workers" else 0
+        definitions.delete(name)
+        if many:
+            click.echo(f"Open sessions ({many}) work there: their runs fail until {name} is back.", err=True)
         emit(settings, {"id": name, "removed": True}, ids=[name], human=lambda: say(f"{name} is removed."))
 
 

@@ -16,10 +16,16 @@ def _task(run: dict[str, dict[str, list[dict[str, object]]]]) -> str:
     return shorten(" ".join(text for text in texts if isinstance(text, str)), 80)
 
 
+def _status(run: dict[str, Any]) -> str:
+    """Return the status, with what a running run waits for; that of a waiting run says so itself."""
+    on = run["waiting_on"] if run["status"] == "running" else None
+    return f"running, waits for {on['kind']} {on['what']}" if on else str(run["status"])
+
+
 COLUMNS: list[Column] = [
     ("RUN", "run_id"),
     ("SESSION", "session_id"),
-    ("STATUS", "status"),
+    ("STATUS", _status),
     ("SUBMITTED", lambda run: when(run["submitted_at"])),
     ("TASK", _task),
 ]

@@ -5275,6 +5275,8 @@ class WorkerDetails(TypedDict):
     """The last sign of life."""
     clock_skew_ms: NotRequired[int | None]
     """Its clock, against this machine's, when it was connected."""
+    sessions: NotRequired[int]
+    """The sessions that work there and have not ended; 1000 stands for more."""
     reconnects: NotRequired[int]
     """The connections that were lost since the daemon started."""
 

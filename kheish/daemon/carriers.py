@@ -12,8 +12,9 @@ from kheish.jobs import sandbox
 from kheish.runtime.tools.shell import SandboxSettings, is_confined
 from kheish.runtime.workers import pool
 from kheish.runtime.workers.carrier import Carrier
-from kheish.runtime.workers.carrying import Carrying, Confine
+from kheish.runtime.workers.carrying import Carrying
 from kheish.runtime.workers.cluster.carrier import ray
+from kheish.runtime.workers.copies import Confine
 from kheish.runtime.workers.pool import Terms, Workers
 from kheish.runtime.workers.ssh import Ssh
 from kheish.state.state import State

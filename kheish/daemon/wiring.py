@@ -332,8 +332,7 @@ def _agent(
     processes = Pool(lambda: state.definitions.config.concurrency.driver_processes, environ, lambda: state.scrub)
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
     workers, carrying = carriers.make(state, state_home() / "kheish" / "depots" / unique_name(root), sandbox)
-    folder = state_home() / "kheish" / "worktrees" / unique_name(root)
-    trees = Worktrees(jobs, folder, sandbox)
+    trees = Worktrees(jobs, state_home() / "kheish" / "worktrees" / unique_name(root), sandbox)
     builtin = tool_registry.builtin(
         sandbox,
         lambda: state.definitions.config.network.allow,
@@ -342,12 +341,13 @@ def _agent(
         definitions=lambda: daemon().parts.editor,
     )
     copies = state_home() / "kheish" / "skills" / unique_name(root)
-    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()))
+    placed = Placed(executor or Local(processes), workers, sandbox)
+    skills = Skills(state, Copies(copies), lambda: shell.is_confined(sandbox()), placed.mounting.folder)
     agent = Agent(
         state=state,
         skills=skills,
         bus=store.bus,
-        executor=Placed(executor or Local(processes), workers, sandbox),
+        executor=placed,
         tool_source=lambda run: builtin,
         jobs=Routed(jobs, workers.jobs),
         here=jobs,

@@ -222,9 +222,13 @@ class Jobs:
 
 def tidy(root: Path) -> None:
     """Delete folders of jobs that a killed daemon was creating or removing. No other process may create or remove
-    jobs meanwhile."""
-    for pattern in (".new-*", ".removed-*"):
-        for path in root.glob(pattern):
+    jobs meanwhile.
+
+    A power cut may leave a removed folder under its own name and without its specification: no job is that.
+    """
+    for path in root.glob("*"):
+        is_unfinished = path.name.startswith((".new-", ".removed-"))
+        if is_unfinished or (path.is_dir() and not (path / folder.SPEC).exists()):
             shutil.rmtree(path)
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from kheish.errors import FileRefused, Invalid
@@ -94,6 +95,15 @@ def sync_tree(folder: Path) -> None:
         elif path.is_file():
             fsync_file(path)
     fsync_folder(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, if it exists, with all that is in it, also where its folders are read-only. Links are not
+    followed; what cannot be removed stays."""
+    with suppress(OSError):
+        for *_, descriptor in os.fwalk(folder):
+            os.fchmod(descriptor, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def fsync_file(path: Path) -> None:

@@ -46,6 +46,7 @@ from kheish.store.git.revisions import Moment
 from kheish.store.log import journal, texts
 from kheish.store.log.index import Reader, Writer
 from kheish.store.log.wal import Group
+from tests.runtime.harness import nowhere
 from tests.support.assets import stored_things
 from tests.support.mcp_servers import hooks, servers
 from tests.support.remembering import memory
@@ -418,7 +419,7 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
         editor=Editor(state), stacks=Stacks(), inspector=Inspector(), memory=memory(state), playbooks=Playbooks(),
         schedules=Schedules(), ingress=Ingress(),
-        secrets=Secrets(), skills=Skills(state, Copies(root / "copies"), lambda: False),
+        secrets=Secrets(), skills=Skills(state, Copies(root / "copies"), lambda: False, nowhere),
         broker=broker, mcp=servers(state, broker, folder), hooks=hooks(state, broker),
         upkeep=Upkeep(), workspaces=folders, closing=closing,
         feed=Feed(bus), waits=Waits(bus, closing), jobs=Jobs(root / "jobs"),

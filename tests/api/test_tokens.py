@@ -107,3 +107,24 @@ async def test_who_is_revoked_while_it_waits_is_told_nothing(w: World) -> None:
     await w.http.post("/v1/runs/cancel", json={"all": True})
     for answer in await asyncio.gather(*waiting):
         assert answer.status_code == 401 and run not in answer.text
+
+
+async def test_a_limited_token_chooses_no_worker_nor_do_its_agents(w: World) -> None:
+    headers = {**await make(w, "some", sessions=["a-*"]), "content-type": "application/json"}
+    yaml = {"content-type": "application/yaml"}
+    await w.http.put("/v1/workers/big", content=b"carrier: ssh\naddress: big\n", headers=yaml)
+    await w.http.put("/v1/personas/far", content=b"---\nworker: big\n---\nBuild.\n", headers=yaml)
+
+    async def post(path: str, **body: object) -> httpx.Response:
+        return await w.http.post(path, json=body, headers=headers)
+
+    refused = await post("/v1/sessions", session_id="a-1", worker="big")
+    assert refused.status_code == 403 and "cannot choose a worker" in refused.json()["detail"]
+    assert (await post("/v1/sessions", session_id="a-1", persona="far")).json()["worker"] == "big"
+    assert "keeps_worker" not in (await post("/v1/sessions", session_id="a-2")).json()
+    own, others = w.state.get(Session, "a-2").agent_id, (await w.session("a-3"))["agent_id"]
+    assert (await post(f"/v1/agents/{own}/sidechains", name="x", prompt="y", worker="big")).status_code == 403
+    spawned = {"name": "x", "prompt": "y", "worker": "big"}  # as by a tool: not limited itself
+    refused = await w.http.post(f"/v1/agents/{own}/sidechains", json=spawned)
+    assert refused.json()["errors"][0]["path"] == "/worker" and refused.status_code == 403
+    assert (await w.http.post(f"/v1/agents/{others}/sidechains", json=spawned)).status_code == 202

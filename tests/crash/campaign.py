@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kheish.errors import Unreachable
 from tests.crash import checker, failpoints, journals, ways
+from tests.crash.afar import FOLDER, Afar
 from tests.crash.copies import Copies
 from tests.crash.held import Held
 from tests.crash.journals import Finding
@@ -49,6 +50,7 @@ class Campaign:
     folder: Path
     seed: int | str
     tell: Callable[[str], None] = lambda line: None
+    has_workers: bool = True
     findings: list[Finding] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     checked: str | None = None  # the commit up to which cuts were checked
@@ -58,8 +60,11 @@ class Campaign:
         self.rng = random.Random(self.seed)
         self.outbox, self.served = Outbox(), Served()
         routes = {**ROUTES, ROUTE: self.served.route}
-        self.daemon = Daemon.make(self.folder, config=CONFIG, permissions=PERMISSIONS, routes=routes, settings=SETTINGS)
-        self.load = Load(self.daemon, self.outbox.receiver.url)
+        self.afar = Afar(self.folder / FOLDER) if self.has_workers else None
+        settings = {**SETTINGS, **(self.afar.machines.environment if self.afar is not None else {})}
+        self.daemon = Daemon.make(self.folder, config=CONFIG, permissions=PERMISSIONS, routes=routes, settings=settings)
+        own = self.afar.workspaces if self.afar is not None else None
+        self.load = Load(self.daemon, self.outbox.receiver.url, workspaces=own)
         self.held = Held(self.daemon, self.load.acks)
         self.copies = Copies(self.daemon, self.folder / "copies")
 
@@ -209,6 +214,8 @@ class Campaign:
         rng = random.Random(self.rng.random())
         until(lambda: self.load.settle_step(rng) or time.sleep(0.05), SETTLE, what="all runs have ended")
         until(self.load.tasks_ended, SETTLE, what="all commands in the background have ended")
+        if self.afar is not None:
+            until(lambda: self.afar.tidied(self.daemon), SETTLE, what="the workers hold nothing")  # type: ignore[union-attr]
         self.daemon.quiet()
         self.copies.take()
         self._check("quiet")
@@ -220,6 +227,9 @@ class Campaign:
 
     def _check(self, when: str) -> None:
         ledger = self.daemon.workspace / "ledger.txt"
+        if self.afar is not None:
+            self._found(self.afar.findings())
+            ledger = self.afar.ledger(self.daemon)
         found = checker.check(self.daemon.root, self.load.acks, ledger, since=self.checked)
         found += [Finding("odd_answer", when, line) for line in self.load.odd]
         found += [*self.copies.findings, *self.outbox.findings(journals.read(self.daemon.root)[0])]

@@ -11,11 +11,12 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.crash import arrivals, boards, outbox, pursuits, rooms, served, stored, watched
+from tests.crash import afar, arrivals, boards, outbox, pursuits, rooms, served, stored, watched
 from tests.support.daemon import Daemon, allow, ask, bash, call, until
 
 _TEXT = {"text": "done: {{last_result}}"}
@@ -154,6 +155,8 @@ class Load:
     daemon: Daemon
     receiver: str = ""  # the address that outputs are delivered to
     has_outbox: bool = False
+    workspaces: Path | None = None  # of the sessions that work on copies; without it, none is on a worker
+    has_workers: bool = False
     acks: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: dict[str, list[dict[str, Any]]](
             (noun, [])
@@ -211,6 +214,9 @@ class Load:
                 boards.set_up(client.send, client.acknowledge)
                 watched.set_up(client.send)
                 arrivals.set_up(client.send)
+                if self.workspaces is not None:
+                    afar.set_up(client.send)
+                    self.has_workers = True
                 self.has_outbox = bool(self.receiver) and outbox.set_up(client.send, self.receiver)
 
     def unschedule(self) -> None:
@@ -331,16 +337,19 @@ class _Client:
         settings = {"session_id": name, "route": self.rng.choice(OTHERS)}
         if number % 5 == 0:
             settings["while_waiting"] = "park"
+        if self.load.has_workers and self.load.workspaces is not None:
+            settings |= afar.settings(number, self.load.workspaces)
         status, said, n = self.send("POST", "/v1/sessions", settings)
         if status in (200, 201):
             self.acknowledge("sessions", said["session_id"], n)
-            self.load.sessions.append(name)
+            self.load.sessions.append(said["session_id"])
 
     def submit(self) -> None:
         if not self.load.sessions:
             return self.create()
         session = self.rng.choice(self.load.sessions)
-        token, route = f"{session}.{self.load.number()}", self.rng.choice(OTHERS)
+        routes = afar.ROUTES if session.startswith(afar.COPIED) else OTHERS
+        token, route = f"{session}.{self.load.number()}", self.rng.choice(routes)
         body: dict[str, Any] = {"content": token + BULK if route == "told" else token, "route": route}
         if self.load.has_outbox and self.rng.random() < 0.5:
             body["reply_targets"] = outbox.TARGETS

@@ -22,7 +22,7 @@ SEED = 1
 @pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=pytest.mark.campaign)])
 def test_rounds_of_killing_lose_nothing_and_double_nothing(tmp_path: Path, rounds: int) -> None:
     told: list[str] = []
-    campaign = Campaign(tmp_path, SEED, tell=told.append)
+    campaign = Campaign(tmp_path, SEED, tell=told.append, has_workers=rounds > 10)
 
     findings = campaign.run(rounds)
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.crash import afar
 from tests.support.daemon import Daemon
 
 Way = Callable[[Daemon, random.Random], None]
@@ -72,6 +73,23 @@ def kill_runners(daemon: Daemon, rng: random.Random) -> None:
     daemon.kill9()
 
 
+def kill_workers(daemon: Daemon, rng: random.Random) -> None:
+    """The workers of the other machines: their jobs run on, and their calls are taken up again."""
+    for _ in range(rng.randint(1, 3)):
+        for pid in afar.processes(daemon.root.parent, "--stdio"):
+            send(pid, signal.SIGKILL)
+        _work(rng)
+    _end(daemon, rng)
+
+
+def kill_far_runners(daemon: Daemon, rng: random.Random) -> None:
+    """The runners of jobs on the other machines, whose commands die with them."""
+    for pid in afar.processes(daemon.root.parent, "/jobs/job_"):
+        send(pid, signal.SIGKILL)
+    _work(rng)
+    _end(daemon, rng)
+
+
 def stall_daemon(daemon: Daemon, rng: random.Random) -> None:
     """It stands still for a while, and goes on."""
     assert daemon.process is not None
@@ -125,6 +143,8 @@ WAYS: dict[Way, int] = {
     kill_gitworker: 2,
     kill_runners: 2,
     kill_drivers: 2,
+    kill_workers: 2,
+    kill_far_runners: 1,
     stall_daemon: 1,
     stall_scribe: 2,
     stall_gitworker: 2,

@@ -324,3 +324,17 @@ async def test_a_short_job_takes_little_time(jobs: Jobs) -> None:
 
     # then: 33 ms on an idle machine; the bound only catches what polls or imports too much
     assert min(times) < 0.25
+
+
+async def test_what_a_power_cut_left_of_a_removed_folder_is_deleted(jobs: Jobs) -> None:
+    # given: the removal of its files is on disk, its new name is not
+    await run(jobs, "true")
+    (jobs.root / "lost").mkdir()
+    (jobs.root / "torn").mkdir()
+    (jobs.root / "torn" / "claim").write_text("{}")
+
+    # when
+    runner.tidy(jobs.root)
+
+    # then
+    assert jobs.list() == ("j",)

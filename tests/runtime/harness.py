@@ -31,6 +31,11 @@ from tests.support.remembering import memory
 from tests.support.stateful import Played
 
 
+async def nowhere(worker: str) -> Path | None:
+    """The folder of skills on a worker of a daemon that has none."""
+    raise AssertionError(worker)
+
+
 class Live(Played):
     """Played, where each group becomes durable at the next turn of the loop, and the worker then looks."""
 
@@ -60,7 +65,7 @@ class Live(Played):
             sandbox=lambda: SandboxFacts(mode="off", available=False),
         )
         self.agent.memory = memory(self.state)
-        self.agent.skills = Skills(self.state, Copies(self.root / "copies"), lambda: False)
+        self.agent.skills = Skills(self.state, Copies(self.root / "copies"), lambda: False, nowhere)
         self.worker = Worker(self.agent)
 
     def submit(self, group: Group) -> None:

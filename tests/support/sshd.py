@@ -27,8 +27,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Serve logins of this user as host `far`, until the context ends."""
+def serving(folder: Path, host: str = "far") -> Iterator[Server]:
+    """Serve logins of this user as a host, until the context ends."""
     assert SSHD is not None
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
@@ -37,15 +37,14 @@ def serving(folder: Path) -> Iterator[Server]:
     for name in ("host", "client"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     (folder / "authorized").write_bytes((folder / "client.pub").read_bytes())
-    host = (folder / "host.pub").read_text()
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {host}")
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
         f"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile {folder}/pid\n"
         f"SetEnv PATH={BIN}:/usr/local/bin:/usr/bin:/bin XDG_STATE_HOME={folder}/state\n"
     )
     (folder / "ssh_config").write_text(
-        f"Host far\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {folder}/client\n  IdentitiesOnly yes\n"
+        f"Host {host}\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {folder}/client\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {folder}/known\n  StrictHostKeyChecking yes\n"
     )
     if os.getuid() == 0:

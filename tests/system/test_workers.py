@@ -27,6 +27,7 @@ PLAYBOOK: dict[str, Any] = {
 ROUTES: dict[str, Any] = {
     "one": [bash("cat given.txt > first.txt && echo $KHEISH_TEST_HOST $HOME > where.txt"), {"text": "first"}],
     "two": [bash("cat first.txt > second.txt && echo two >> second.txt"), {"text": "second"}],
+    "cut": [bash("touch begun; sleep 60"), {"text": "cut"}],
     "join": [bash("cat first.txt second.txt"), {"text": "{{last_result}}"}],
 }
 
@@ -96,6 +97,34 @@ def test_a_session_is_placed_for_good(daemon: Daemon) -> None:
     assert daemon.client.sessions.create("placed", worker="large")["worker"] == "large"
     refused = daemon.cli("sessions", "create", "other", "--worker", "labels:gpu")
     assert refused.returncode != 0 and "no worker has the labels gpu" in refused.stderr
+
+
+def test_a_cancelled_run_leaves_its_changes_here_and_an_ended_session_no_copy(
+    daemon: Daemon, machines: Machines, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    daemon.client.sessions.create("cut", route="cut", worker="small", workspace=str(own))
+    before = machines.workspaces("small")
+    run = daemon.client.runs.start("cut", "go").run_id
+
+    def begun() -> list[Path]:
+        return [one for one in machines.workspaces("small") if one not in before and (one / "begun").exists()]
+
+    (copy,) = until(begun, what="the command")
+    daemon.client.runs.cancel(run)
+    until((own / "begun").exists, what="its changes are here")
+    daemon.restart()
+    daemon.client.workers.test("small")
+    daemon.client.sessions.end("cut")
+    until(lambda: not copy.exists(), what="the copy is removed")
+    daemon.client.sessions.create("cut-2", worker="small", workspace=str(own))
+    kept = (daemon.root / "workers/small.yaml").read_text()
+    removed = daemon.cli("workers", "remove", "small")
+    assert removed.returncode == 0 and "Open sessions" in removed.stderr, removed
+    until(lambda: "worker_removed" in str(daemon.client.problems()), what="the problem")
+    (daemon.root / "workers/small.yaml").write_text(kept)
+    until(lambda: "worker_removed" not in str(daemon.client.problems()), 30, what="the problem has gone")
 
 
 def test_nothing_of_the_daemons_environment_reaches_a_worker(daemon: Daemon, machines: Machines) -> None:

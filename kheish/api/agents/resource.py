@@ -12,7 +12,7 @@ from kheish.api import views
 from kheish.api.agents import bodies, worktrees
 from kheish.api.agents.bodies import AgentChanges, CloseAgent, SpawnAgent
 from kheish.api.assets import seeing
-from kheish.api.http import media, paging
+from kheish.api.http import filtering, media, paging
 from kheish.api.http.operation import bind, get, patch, post
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
@@ -157,6 +157,7 @@ class Agents:
 
     def _wanted(self, req: Request, body: SpawnAgent, key: keys.Key | None) -> spawning.Request:
         tools = body.tools
+        filtering.check_placement(req.context.caller, body.worker)
         wanted = spawn.Spawn(
             name=body.name,
             items=_items(body),

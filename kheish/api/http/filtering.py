@@ -67,6 +67,15 @@ def see_new(state: State, caller: Principal, session_id: str, project: str | Non
         raise Forbidden(f"This token sees {caller.limits} only; create the session in a project that it sees.")
 
 
+def check_placement(caller: Principal, worker: object) -> None:
+    """Raise Forbidden if a limited token names a worker: the daemon's persona files and the parent place its work."""
+    if caller.limits and worker is not None:
+        raise Forbidden(
+            f"A token that is limited to sessions ({caller.limits}) cannot choose a worker: omit it. A persona that "
+            "names the worker can place the session there."
+        )
+
+
 def see_name(caller: Principal, session_id: str) -> None:
     """Raise Forbidden for the id of a new session outside the token's filter of sessions."""
     if not caller.may_see(session_id):

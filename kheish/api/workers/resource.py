@@ -18,6 +18,7 @@ from kheish.api.http.operation import bind, post
 from kheish.api.services import Services
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.events import frozen
+from kheish.domain.workers import placement
 from kheish.domain.workers.definition import WorkerFile
 from kheish.errors import KheishError, NotFound
 from kheish.runtime.workers import examining
@@ -49,6 +50,8 @@ class WorkerDetailsView(DefinitionView):
     """The last sign of life."""
     clock_skew_ms: int | None
     """Its clock, against this machine's, when it was connected."""
+    sessions: int
+    """The sessions that work there and have not ended; 1000 stands for more."""
     reconnects: int
     """The connections that were lost since the daemon started."""
 
@@ -56,13 +59,17 @@ class WorkerDetailsView(DefinitionView):
 class WorkerFiles(Definitions):
     """The files, each with the state of its connection."""
 
-    added = ("state", "last_error", "version", "boot_id", "jobs", "since", "last_seen", "clock_skew_ms", "reconnects")
+    added = (
+        "state", "last_error", "version", "boot_id", "jobs", "since", "last_seen", "clock_skew_ms", "sessions",
+        "reconnects",
+    )  # fmt: skip
 
     async def _added(self, found: Sequence[Definition]) -> list[dict[str, Any]]:
         health = self._services.workers.health() if self._services.workers is not None else {}
-        return [self._of(one, health.get(one.id, _UNUSED)) for one in found]
+        used = [await placement.in_use(self._state, one.id) for one in found]
+        return [self._of(one, health.get(one.id, _UNUSED), many) for one, many in zip(found, used, strict=True)]
 
-    def _of(self, one: Definition, health: Health) -> dict[str, Any]:
+    def _of(self, one: Definition, health: Health, sessions: int) -> dict[str, Any]:
         hello = health.hello
         return {
             "state": "disabled" if one.value.disabled else health.status,
@@ -73,6 +80,7 @@ class WorkerFiles(Definitions):
             "since": ids.stamp(health.since) if health.since else None,
             "last_seen": ids.stamp(health.heard) if health.heard else None,
             "clock_skew_ms": round(health.skew * 1000) if health.skew is not None else None,
+            "sessions": sessions,
             "reconnects": health.reconnects,
         }
 

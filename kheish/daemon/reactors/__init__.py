@@ -9,6 +9,7 @@ from kheish.daemon.reactors.agents import Agents
 from kheish.daemon.reactors.assets import Assets
 from kheish.daemon.reactors.channels import Channels
 from kheish.daemon.reactors.clearing import Clearing
+from kheish.daemon.reactors.copies import Copies
 from kheish.daemon.reactors.debug import Debug
 from kheish.daemon.reactors.deliveries import Deliveries
 from kheish.daemon.reactors.expiry import Expiry
@@ -59,6 +60,7 @@ def make(
         Redaction(learn_secrets),
         Measuring(measures),
         Clearing(state, agent.here, jobs, agent.workers),
+        *([Copies(state, agent.carrying, agent.workers)] if agent.carrying and agent.workers else []),
         Tasks(state, jobs, damaged=problems.damaged),
         Agents(state, agent.worktrees, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),

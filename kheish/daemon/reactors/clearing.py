@@ -42,7 +42,7 @@ class Clearing(Reactor):
         """Clear leftovers of earlier daemons, and keep what open runs may still need; those of workers as they are
         connected."""
         if self._workers is not None:
-            self._workers.on_connected = self._greet
+            self._workers.on_connected.append(self._greet)
         left = await asyncio.to_thread(self._look)
         if left:
             self._spawn(left, "what earlier daemons left")

@@ -1,4 +1,5 @@
-"""Workers: their load for placement, a problem while one is not reachable, a fresh connection when a file changes."""
+"""Workers: their load for placement, a problem while one is not reachable or lacks its file, a fresh connection when a
+file changes."""
 
 from __future__ import annotations
 
@@ -15,9 +16,10 @@ from kheish.runtime.workers.pool import Workers as Pool
 from kheish.state.encoding import Recorded
 from kheish.state.state import State
 
-LOST = "worker_unreachable"
+LOST, REMOVED = "worker_unreachable", "worker_removed"
 #: seconds without a connection before it is a problem for people
 _PATIENCE = 30.0
+_EVERY = 10.0  # seconds between looks whether sessions still name a removed worker
 _FOLDER = "workers/"
 _UNREACHED = ("connecting", "lost")
 
@@ -30,13 +32,18 @@ class Workers(Reactor):
         self._pool = pool
         self._problems = problems
         self._reported: dict[str, str] = {}
+        self._removed: dict[str, bool] = {}  # by worker: whether its problem is reported
+        self._looked = 0.0
 
     def heard(self, batch: Sequence[Recorded]) -> None:
         """Replace the connections of workers whose file has changed."""
         for item in batch:
             event = item.entry.event
             if isinstance(event, events.DefinitionChanged) and event.path.startswith(_FOLDER):
-                spawn(self._pool.renew(event.path.removeprefix(_FOLDER).removesuffix(KINDS["workers"].suffix)))
+                worker = event.path.removeprefix(_FOLDER).removesuffix(KINDS["workers"].suffix)
+                self._removed.setdefault(worker, False)
+                self._looked = 0.0
+                spawn(self._pool.renew(worker))
 
     async def tick(self, now: str) -> None:
         """Note the load of each worker, and report those that are not reachable."""
@@ -51,3 +58,24 @@ class Workers(Reactor):
             for worker, text in lost.items():
                 self._problems.add(LOST, KINDS["workers"].path(worker), text)
             self._reported = lost
+        if self._removed and time.monotonic() - self._looked > _EVERY:
+            self._looked = time.monotonic()
+            await self._look_for_users()
+
+    async def _look_for_users(self) -> None:
+        """Report the removed workers that sessions still name, until the file is back or they have ended."""
+        for worker, is_reported in list(self._removed.items()):
+            path, is_back = KINDS["workers"].path(worker), worker in self._state.definitions.by_kind["workers"]
+            many = 0 if is_back else await placement.in_use(self._state, worker)
+            if many and not is_reported:
+                self._problems.add(
+                    REMOVED,
+                    path,
+                    f"The worker {worker} has no file any more, and open sessions ({many}) work there: their runs "
+                    "fail. Put the file back, or end the sessions.",
+                )
+                self._removed[worker] = True
+            elif not many:
+                del self._removed[worker]
+                if is_reported:
+                    self._problems.clear(REMOVED, path)

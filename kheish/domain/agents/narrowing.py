@@ -13,6 +13,7 @@ from kheish.domain.events import Scope, ToolPolicy, frozen
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.skills import restricting
+from kheish.domain.workers.definition import WorkerChoice
 from kheish.errors import Fault
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Rights:
     cost_usd: float | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
     worker: str | None = None
+    keeps_worker: bool = False
+    """Whether its children work where it does."""
 
 
 def _denied_by_skills(state: State, run: Run) -> Iterator[dict[str, Any]]:
@@ -66,6 +69,7 @@ def rights(state: State, agent: Agent, run: Run | None) -> Rights:
             cost_usd=budget.get("cost_usd"),
             quotas=_quotas(settings, settings["persona"]),
             worker=session.worker,
+            keeps_worker=settings.get("keeps_worker") is True,
         )
     frozen_ = run.settings
     return Rights(
@@ -81,6 +85,7 @@ def rights(state: State, agent: Agent, run: Run | None) -> Rights:
         cost_usd=_least(frozen_.limits.cost_usd, budget.get("cost_usd")),
         quotas=_quotas(settings, frozen_.persona),
         worker=frozen_.worker or session.worker,
+        keeps_worker=settings.get("keeps_worker") is True,
     )
 
 
@@ -115,6 +120,7 @@ def faults(
     route: str | None,
     budget: Mapping[str, Any] | None,
     workspace: str | None,
+    worker: WorkerChoice | None,
     allow_bypass: bool,
 ) -> Iterator[Fault]:
     """Yield each place of a request that is wider than the rights of the parent."""
@@ -136,6 +142,8 @@ def faults(
             yield Fault(f"/budget/{name}", f"{asked:g} is more than the parent's {most:g}")
     if workspace is not None and not _is_within(workspace, rights.workspace):
         yield Fault("/cwd", "is outside of the parent's workspace")
+    if worker is not None and rights.keeps_worker and worker.id != rights.worker:
+        yield Fault("/worker", "a limited token created the session: its agents work where it does; leave it out")
 
 
 def _wide_names(place: str, allow: Iterable[str] | None, restricting: Iterable[Scope]) -> Iterator[Fault]:

@@ -104,6 +104,7 @@ def plan(state: State, parent: Agent, run: Run | None, wanted: Spawn) -> Child:
         "project": _project(state, parent, run),
         "worker": placement.placed(state, wanted.worker, file and file.worker, inherited=rights.worker),
         "inherited": narrowing.handed_down(rights, *_tool_scopes(wanted, file)),
+        "keeps_worker": rights.keeps_worker,
     }
     return Child(
         agent_id=ids.new("agent"),
@@ -135,6 +136,7 @@ def check_width(state: State, rights: Rights, wanted: Spawn) -> None:
             route=wanted.route,
             budget=wanted.budget,
             workspace=wanted.workspace,
+            worker=wanted.worker,
             allow_bypass=wanted.allow_bypass,
         )
     )

@@ -42,9 +42,10 @@ SETTINGS: Mapping[str, Any] = {
     "announce": [],
     "debug": None,
     "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
+    "keeps_worker": False,  # whether its agents work where it does: a limited token created it
 }
 #: settings that no document shows
-INTERNAL = frozenset({"inherited"})
+INTERNAL = frozenset({"inherited", "keeps_worker"})
 #: a change of identity needs an idle session
 IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_scope"})
 
@@ -300,7 +301,7 @@ NOUN = Noun(
     is_busy=lambda session: session.active is not None or bool(session.queued),
     view=view,
     record="session.yaml",
-    filters=("route", "permission_mode", "agent_id", "project"),
+    filters=("route", "permission_mode", "agent_id", "project", "workspace", "worker"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from kheish.errors import Fault, Invalid
 
 if TYPE_CHECKING:
     from kheish.state.state import State
+
+
+MOST_COUNTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,14 @@ def place(state: State, wanted: WorkerChoice, held: str | None = None) -> str:
     if held is not None and (held == wanted.id or (held in known and _fits(held, known[held], wanted))):
         return held
     return choose(known, loads_of(state).by_id, wanted)
+
+
+async def in_use(state: State, worker_id: str) -> int:
+    """Return the number of sessions that work on a worker and have not ended, `MOST_COUNTED` at most."""
+    await state.caught_up()
+    return await asyncio.to_thread(
+        state.index.count, "session", ("idle", "busy"), at_most=MOST_COUNTED, fields={"worker": worker_id}
+    )
 
 
 def count(state: State, worker_id: str | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import BinaryIO
 from kheish.beneath import Door, files, names, pool
 from kheish.beneath.door import Root, opened
 from kheish.errors import NotBeneath
+from kheish.store.files import remove_tree
 
 #: what is copied of a folder
 FILES = 2000
@@ -85,7 +85,7 @@ class Copies:
                 scratch.rename(place)
             return content
         finally:
-            _remove(scratch)
+            remove_tree(scratch)
 
     def is_there(self, digest: str) -> bool:
         """Return whether a copy exists, and note that it is used. Blocks on disk."""
@@ -101,7 +101,7 @@ class Copies:
             for entry in entries:
                 with suppress(OSError):
                     if entry.stat(follow_symlinks=False).st_mtime < time.time() - _KEPT_SECONDS:
-                        _remove(Path(entry.path))
+                        remove_tree(Path(entry.path))
 
 
 def _content(root: Root, target: Path | None) -> Content:
@@ -208,10 +208,3 @@ def _seal(folder: Path) -> None:
         if Path(place) != folder:
             Path(place).chmod(0o555)
     folder.chmod(0o755)
-
-
-def _remove(folder: Path) -> None:
-    for place, _, _ in os.walk(folder):
-        with suppress(OSError):
-            Path(place).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,21 @@ class Loaded:
 
 
 class Skills:
-    """The skills of one daemon. `is_confined` returns whether commands run in the sandbox."""
+    """The skills of one daemon. `is_confined` returns whether commands run in the sandbox; `afar`, for a worker, the
+    folder of its copies if its commands run unconfined."""
 
-    def __init__(self, state: State, store: Copies, is_confined: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        state: State,
+        store: Copies,
+        is_confined: Callable[[], bool],
+        afar: Callable[[str], Awaitable[Path | None]],
+    ) -> None:
         self.catalog = Catalog(state)
         self.state = state
         self._copies = store
         self._is_confined = is_confined
+        self._afar = afar
         self._touched: OrderedDict[str, Touched] = OrderedDict()
         self._pruned_at = 0.0
 
@@ -89,11 +97,12 @@ class Skills:
         """Return a skill with the digest of its folder; nothing is copied. Raises NotFound, WorkspaceSlow."""
         return await self._read(found, copies.read)
 
-    async def load(self, found: Found, arguments: str) -> Loaded:
-        """Copy a skill's folder, and return its text. Raises NotFound, WorkspaceSlow."""
+    async def load(self, found: Found, arguments: str, worker: str | None) -> Loaded:
+        """Copy a skill's folder, and return its text, with the folder as commands see it on the worker of the run.
+        Raises NotFound, WorkspaceSlow, WorkerUnreachable."""
         await self._prune()
         read = await self._read(found, self._copies.make)
-        place = self._place(found.name, read.content.digest)
+        place = await self._place(found.name, read.content.digest, worker)
         body, uses_arguments = texts.fill(
             read.skill.body, folder=place, arguments=arguments, names=read.skill.arguments
         )
@@ -136,7 +145,10 @@ class Skills:
             raise NotFound(f"The skill {found.name} ({found.dir}) has no description any more.")
         return Read(skill=parsed.value, raw=raw, file=file, content=content)
 
-    def _place(self, name: str, digest: str) -> str:
+    async def _place(self, name: str, digest: str, worker: str | None) -> str:
+        if worker is not None:
+            folder = await self._afar(worker)
+            return f"{MOUNTED}/{name}" if folder is None else str(folder / digest)
         return f"{MOUNTED}/{name}" if self._is_confined() else str(self._copies.place(digest))
 
     # --- commands -------------------------------------------------------------------------------------------------
@@ -153,13 +165,14 @@ class Skills:
     def _present(self, digests: Sequence[str]) -> set[str]:
         return {digest for digest in digests if self._copies.is_there(digest)}
 
-    def environment(self, mounts: Mapping[str, Path]) -> dict[str, str]:
-        """Return the variables that name the folder of the newest skill."""
-        if not mounts:
-            return {}
-        name, place = list(mounts.items())[-1]
-        folder = f"{MOUNTED}/{name}" if self._is_confined() else str(place)
-        return dict.fromkeys(texts.DIR_VARIABLES, folder)
+
+def environment(mounts: Mapping[str, Path], *, is_confined: bool) -> dict[str, str]:
+    """Return the variables that name the folder of the newest skill."""
+    if not mounts:
+        return {}
+    name, place = list(mounts.items())[-1]
+    folder = f"{MOUNTED}/{name}" if is_confined else str(place)
+    return dict.fromkeys(texts.DIR_VARIABLES, folder)
 
 
 def _head(found: Found, place: str, content: Content) -> str:

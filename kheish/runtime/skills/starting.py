@@ -60,7 +60,7 @@ async def offer(state: State, run: Run, turn: Turn, skills: Skills) -> Offer | N
         try:
             if found is None:
                 raise NotFound(f"There is no skill {name!r} here (any more), or the run's scopes exclude it.")
-            loaded = await skills.load(found, arguments)
+            loaded = await skills.load(found, arguments, run.worker)
         except (NotFound, WorkspaceSlow) as error:
             if by == "persona":
                 continue

@@ -60,6 +60,7 @@ class Context:
     judged: Mapping[str, str] | None = None  # the targets of the call's paths, as the rules were evaluated
     memory: Memory | None = None
     skills: Skills | None = None
+    mounted: Mapping[str, Path] | None = None  # on a worker: the folders of the skills in use, by name
     assets: Assets | None = None
     worker: str | None = None  # the worker that its workspace is on; None: this machine
     as_read: bool = False  # whether a command line runs as the rules parsed it, not as it was written

@@ -24,7 +24,7 @@ from kheish.errors import KheishError
 from kheish.jobs import gitdirs, plainline, plainrun, sandbox
 from kheish.jobs.commands import Commands
 from kheish.jobs.runner import JobEnd, JobSpec, JobState, Limits
-from kheish.runtime.skills.service import MOUNTED
+from kheish.runtime.skills.service import MOUNTED, environment as skills_environment
 from kheish.runtime.tools import truncate
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.store.git import command as git
@@ -136,7 +136,7 @@ async def plan_job(
             "without commands, or tell the operator."
         )
     try:
-        shown = await _skills(context)
+        shown = await skills_in_use(context)
         spec = await pool.run(context.door, _spec, arguments, context, settings, timeout, shown)
         name = await _choose_job_id(context.jobs, context.key)
         await context.jobs.create(name, spec)
@@ -173,8 +173,10 @@ async def _choose_job_id(jobs: Commands, key: str) -> str:
         attempt += 1
 
 
-async def _skills(context: Context) -> Mapping[str, Path]:
+async def skills_in_use(context: Context) -> Mapping[str, Path]:
     """Return the folders of the skills in use, by name, the newest last."""
+    if context.mounted is not None:
+        return context.mounted
     if context.skills is None:
         return {}
     turn = context.state.find(Turn, context.run_id)
@@ -195,8 +197,7 @@ def _spec(
             folder = root / names.meant(where)
     argv = _argv(arguments, context, root)
     environment = sandbox.clean_environment(root, settings.read_only, identity=_identity(root, settings.identity))
-    if context.skills is not None:
-        environment |= context.skills.environment(skills)
+    environment |= skills_environment(skills, is_confined=is_confined(settings))
     guard: tuple[Path, ...] = ()
     if is_confined(settings):
         if folder != root:  # bwrap starts in the workspace

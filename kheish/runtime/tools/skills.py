@@ -45,7 +45,7 @@ async def _use(arguments: Any, context: Context) -> Result | Suspended:
         if found.skill.context == "fork" and not is_in_it:
             drafts = await forking.drafts(context, found, arguments.arguments)
             return Suspended(drafts=tuple(drafts), waiting="waiting_for_agent")
-        loaded = await service.load(found, arguments.arguments)
+        loaded = await service.load(found, arguments.arguments, run.worker)
     except KheishError as error:
         raise ToolError(f"{error.code}: {error.detail}") from error
     event = starting.event(context.state, run, found, loaded, "model", arguments.arguments)

@@ -1,39 +1,41 @@
 """The carrying of workspaces: to a worker before the first step of a run, and back before its answer counts.
 
 Between runs the workspace here is the one that counts. Runs of the same workspace on the same worker share a folder
-there, as they would share it here.
+there, as they would share it here. What changed there otherwise, by a run that was stopped or by a command in the
+background, comes back when that run has ended, and before the next run. Copies that no session needs are removed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b64decode, b64encode
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from kheish.beneath import Door, files, pool
-from kheish.domain import events, runs, workspaces
+from kheish import ids
+from kheish.domain import events, runs
 from kheish.domain.runs import Run
 from kheish.domain.workers.definition import WorkerFile
-from kheish.errors import KheishError, NotBeneath, NotThere, WorkerProtocolError
-from kheish.runtime.workers import returning
+from kheish.errors import KheishError, NotFound, WorkerProtocolError
+from kheish.runtime.workers import copies, returning
 from kheish.runtime.workers.connection import Connection
-from kheish.runtime.workers.depot import MOST_PACK, Depot
+from kheish.runtime.workers.copies import Confine, Copy
+from kheish.runtime.workers.depot import Depot
 from kheish.runtime.workers.pool import Workers
 from kheish.runtime.workers.returning import Returned
 from kheish.state.state import State
+from kheish.store.files import remove_tree
 
 log = logging.getLogger(__name__)
 
-_PART = 4 * 1024 * 1024
 _SHOWN = 100  # paths in an event
-_EXCLUDED = 64 * 1024
-#: how a git command that reads the workspace is confined: the workspace, the depot, the command line
-Confine = Callable[[Path, Path, Sequence[str | Path]], Sequence[str | Path]]
+_MOST = 10_000  # copies of a worker, and runs that hold one
+#: seconds without a run after which a copy is removed: the next run makes it again
+_UNUSED = 30 * 86400.0
 
 
 class Carrying:
@@ -62,12 +64,13 @@ class Carrying:
         link, copy = self._workers.link(run.worker), self._copy(run.worker, run.settings.workspace)
         async with self._locks[run.worker, run.settings.workspace]:
             found = await copy.step(link, "open")
-            holders = [str(one) for one in found["holders"]]
-            ended = [one for one in holders if one == run.run_id or await self._has_ended(one)]
-            if holders and len(ended) == len(holders) and run.run_id not in holders and await copy.knows(found["tip"]):
-                self._report(run, copy, *await self._take(copy, link, run.run_id, None))  # of a run that was stopped
-            commit, tip = await copy.snapshot(self._confine), found["tip"]
+            ended = [one for one in _holders(found) if one == run.run_id or await self._has_ended(one)]
+            if run.run_id not in ended and len(ended) == len(_holders(found)) and await self._has_rest(copy, found):
+                done = await self._take(copy, link, run.run_id, None)
+                self._report(run.session_id, run.run_id, run.worker, copy, *done)
+            commit, tip = await copy.snapshot(self._confine, run.run_id), found["tip"]
             placed = await copy.send(link, commit, str(tip) if tip else None, run.run_id, ended)
+            await asyncio.to_thread(copy.release, [one for one in ended if one != run.run_id])
         placing = events.RunWorkspacePlaced(worker=run.worker, folder=str(placed["folder"]), base=str(placed["base"]))
         self._state.append(placing.on(run.session_id, run.run_id))
         await self._state.durable()
@@ -78,22 +81,105 @@ class Carrying:
             return
         link, copy = self._workers.link(run.placed.worker), self._copy(run.placed.worker, run.settings.workspace)
         async with self._locks[run.placed.worker, run.settings.workspace]:
-            self._report(run, copy, *await self._take(copy, link, run.run_id, run.run_id))
+            done = await self._take(copy, link, run.run_id, run.run_id)
+            self._report(run.session_id, run.run_id, run.placed.worker, copy, *done)
 
-    def _report(self, run: Run, copy: _Copy, base: str, commit: str, ref: str, done: Returned) -> None:
+    async def settle(self, worker: str, run_id: str) -> None:
+        """Bring back what an ended run changed, when its worker answers; a run that gave it back changes nothing.
+        Raises KheishError."""
+        doc = await self._state.recall(Run, run_id)
+        if doc is not None:
+            workspace = str(doc["settings"]["workspace"])
+            async with self._locks[worker, workspace]:
+                await self._settle(self._workers.link(worker), self._copy(worker, workspace), run_id)
+
+    async def _settle(self, link: Connection, copy: Copy, run_id: str) -> None:
+        """Take what an ended run left, if it holds the copy, and journal it in its session if that exists."""
+        found = await copy.step(link, "open")
+        is_open = run_id in _holders(found) and await asyncio.to_thread(copy.expects, run_id)
+        if not is_open or not await self._has_rest(copy, found):
+            return
+        done = await self._take(copy, link, run_id, run_id)
+        if (doc := await self._state.recall(Run, run_id)) is None:
+            return
+        try:
+            async with self._state.using(doc["session_id"]):
+                self._report(doc["session_id"], run_id, link.worker, copy, *done)
+        except NotFound:
+            log.info("%s: the result of %s was written, and its session is deleted", copy.workspace, run_id)
+
+    async def _has_rest(self, copy: Copy, found: Mapping[str, Any]) -> bool:
+        """Return whether the worker's folder can be compared with what both sides had last."""
+        return found.get("is_there") is True and await copy.knows(found["tip"])
+
+    async def tidy(self, worker: str) -> set[str]:
+        """Bring back what ended runs left on a worker, and remove the copies that no session needs, or that no run used
+        for long. Return the runs that hold a copy and have not ended. Raises KheishError."""
+        link, live = self._workers.link(worker), set[str]()
+        listed = (await link.ask("workspace", {"step": "list", "key": "all"})).get("copies")
+        if not isinstance(listed, list) or len(listed) > _MOST or not all(isinstance(one, Mapping) for one in listed):
+            raise WorkerProtocolError("The worker's list of workspaces is not understood.")
+        for one in listed:
+            try:
+                live.update(await self._tidy(link, str(one["key"]), one))
+            except (KheishError, KeyError, TypeError, ValueError, OSError) as error:
+                log.warning("worker %s: the copy %s cannot be tidied: %s", worker, one.get("key"), error)
+        return live
+
+    async def _tidy(self, link: Connection, key: str, one: Mapping[str, Any]) -> Sequence[str]:
+        holders = _holders(one)
+        if live := [run for run in holders if not await self._has_ended(run)]:
+            return live
+        noted = await asyncio.to_thread(copies.noted, self._folder / f"{ids.check_slug(key)}-{link.worker}.git")
+        if noted is not None and key == _key(workspace := noted[0]):
+            for run in holders:
+                await self.settle(link.worker, run)
+            if time.time() - noted[1] > _UNUSED or not await self._is_used(workspace):
+                await self._drop(link, workspace, holders)
+        elif float(one["idle"]) > _UNUSED:  # of a daemon that has lost its depots
+            await link.ask("workspace", {"step": "drop", "key": key, "ended": holders})
+        return ()
+
+    async def _drop(self, link: Connection, workspace: str, ended: Sequence[str]) -> None:
+        """Remove the copy of a workspace, after what commands in the background changed there came back."""
+        copy = self._copy(link.worker, workspace)
+        async with self._locks[link.worker, workspace]:
+            found = await copy.step(link, "open")
+            if await asyncio.to_thread(copy.expects) and await self._has_rest(copy, found):
+                await self._take(copy, link, "last", None)
+            await copy.drop(link, ended)
+
+    async def _is_used(self, workspace: str) -> bool:
+        """Return whether a session that has not ended has a workspace."""
+        await self._state.caught_up()
+        found = await asyncio.to_thread(
+            self._state.index.things, "session", limit=1, statuses=("idle", "busy"), fields={"workspace": workspace}
+        )
+        return bool(found.items)
+
+    async def prune(self) -> None:
+        """Remove the depots here that no run used for long, and whose workspace no session has. Until then, users can
+        fetch the results of ended sessions."""
+        for path in await asyncio.to_thread(lambda: list(self._folder.glob("ws-*.git"))):
+            noted = await asyncio.to_thread(copies.noted, path)
+            if noted is not None and time.time() - noted[1] > _UNUSED and not await self._is_used(noted[0]):
+                await asyncio.to_thread(remove_tree, path)
+
+    def _report(
+        self, session_id: str, run_id: str, worker: str, copy: Copy, base: str, commit: str, ref: str, done: Returned
+    ) -> None:
         """Journal what came back, if anything did."""
         if commit == base:
             return
-        assert run.worker is not None
         back = events.RunWorkspaceReturned(
-            worker=run.worker, base=base, commit=commit, files=len(done.written),
+            worker=worker, base=base, commit=commit, files=len(done.written),
             paths=tuple(done.written[:_SHOWN]), conflicts=tuple(done.conflicts[:_SHOWN]),
             refused=dict(list(done.refused.items())[:_SHOWN]), repository=str(copy.depot.path), ref=ref,
         )  # fmt: skip
-        self._state.append(back.on(run.session_id, run.run_id))
+        self._state.append(back.on(session_id, run_id))
 
     async def _take(
-        self, copy: _Copy, link: Connection, run_id: str, holder: str | None
+        self, copy: Copy, link: Connection, run_id: str, holder: str | None
     ) -> tuple[str, str, str, Returned]:
         """Fetch the result, keep it as the run's, write it, and let the folder go that `holder` has."""
         found = await copy.step(link, "result")
@@ -109,95 +195,27 @@ class Carrying:
                     "commit %s in %s", copy.workspace, len(done.conflicts), len(done.refused), commit, copy.depot.path,
                 )  # fmt: skip
         await copy.step(link, "settle", commit=commit, pack=found["pack"], run=holder)
+        if holder is not None:
+            await asyncio.to_thread(copy.release, [holder])
         return base, commit, ref, done
 
     async def _has_ended(self, run_id: str) -> bool:
         doc = await self._state.recall(Run, run_id)
         return doc is None or doc["status"] in runs.FINAL
 
-    def _copy(self, worker: str, workspace: str) -> _Copy:
-        key = f"ws-{sha256(workspace.encode()).hexdigest()[:24]}"
-        return _Copy(Depot(self._folder / f"{key}-{worker}.git"), key, Path(workspace))
+    def _copy(self, worker: str, workspace: str) -> Copy:
+        key = _key(workspace)
+        return Copy(Depot(self._folder / f"{key}-{worker}.git"), key, Path(workspace))
 
 
-class _Copy:
-    """One workspace with its depot here, and the steps of its way to one worker."""
-
-    def __init__(self, depot: Depot, key: str, workspace: Path) -> None:
-        self.depot, self.key, self.workspace = depot, key, workspace
-
-    def door(self, state: State) -> Door:
-        return workspaces.door_of(state, self.workspace)
-
-    async def step(self, link: Connection, step: str, **args: Any) -> Mapping[str, Any]:
-        """Run a step on the worker; all may be repeated after a lost connection."""
-        try:
-            return await link.ask("workspace", {"step": step, "key": self.key, **args})
-        except (KeyError, TypeError, ValueError) as error:
-            raise WorkerProtocolError("The worker's answer about a workspace is not understood.") from error
-
-    async def knows(self, tip: Any) -> bool:
-        """Return whether the depot here has the worker's tip: it may have been restored without it."""
-        return isinstance(tip, str) and await asyncio.to_thread(self.depot.has, tip)
-
-    async def snapshot(self, confine: Confine) -> str:
-        """Return the commit of the workspace as it is now."""
-        excluded = await pool.run(Door(self.workspace), _excluded, Door(self.workspace))
-
-        def make() -> str:
-            self.depot.ensure(excluded)
-            tip = self.depot.kept("tip")
-            return self.depot.snapshot(self.workspace, tip, lambda argv: confine(self.workspace, self.depot.path, argv))
-
-        return await asyncio.to_thread(make)
-
-    async def send(
-        self, link: Connection, commit: str, tip: str | None, run_id: str, ended: Sequence[str]
-    ) -> Mapping[str, Any]:
-        """Send what the worker lacks of a commit, and place it there."""
-        known = tip if await self.knows(tip) else None
-        name: str | None = None
-        if commit != known:
-            pack = await asyncio.to_thread(self.depot.pack, commit, known)
-            try:
-                name = await self._upload(link, pack)
-            finally:
-                await asyncio.to_thread(pack.unlink, missing_ok=True)
-        placed = await self.step(link, "place", commit=commit, pack=name, run=run_id, ended=list(ended))
-        await asyncio.to_thread(self.depot.keep, "tip", str(placed["base"]))
-        return placed
-
-    async def _upload(self, link: Connection, pack: Path) -> str:
-        name, offset = f"{pack.stem}.pack", 0
-        with await asyncio.to_thread(pack.open, "rb") as file:
-            while data := await asyncio.to_thread(file.read, _PART):
-                await self.step(link, "put", pack=name, offset=offset, bytes=b64encode(data).decode())
-                offset += len(data)
-        return name
-
-    async def fetch(self, link: Connection, found: Mapping[str, Any]) -> None:
-        """Fetch a result into the depot. The commit is made here, and must be the one that the worker named."""
-        size = int(found["bytes"])
-        if size > MOST_PACK:
-            raise KheishError(f"The result of the worker is too large: {size} bytes; at most {MOST_PACK} are taken.")
-        arriving = await asyncio.to_thread(self.depot.incoming)
-        with await asyncio.to_thread(arriving.open, "wb") as file:
-            while (offset := file.tell()) < size:
-                part = await self.step(link, "get", pack=found["pack"], offset=offset)
-                data = b64decode(str(part["bytes"]), validate=True)
-                if not data or offset + len(data) > size:
-                    raise WorkerProtocolError("The worker sent another pack than it announced.")
-                await asyncio.to_thread(file.write, data)
-        await asyncio.to_thread(self.depot.take, arriving)
-        made = await asyncio.to_thread(self.depot.commit, str(found["tree"]), str(found["tip"]))
-        if made != found["commit"]:
-            raise WorkerProtocolError("The worker's result is not the commit that it named.")
-        await asyncio.to_thread(self.depot.keep, "tip", made)
+def _key(workspace: str) -> str:
+    """Return the name of a workspace on its workers."""
+    return f"ws-{sha256(workspace.encode()).hexdigest()[:24]}"
 
 
-def _excluded(where: Door) -> bytes:
-    """Return the patterns of the workspace's own repository that leave files out."""
-    try:
-        return files.read(where, ".git/info/exclude", _EXCLUDED)
-    except (NotBeneath, NotThere, OSError):
-        return b""
+def _holders(found: Mapping[str, Any]) -> list[str]:
+    """Return the runs that hold a copy, as the worker says. Raises WorkerProtocolError."""
+    holders = [str(one) for one in found["holders"]]
+    if len(holders) > _MOST or not all(map(ids.is_slug, holders)):
+        raise WorkerProtocolError("The worker's list of runs is not understood.")
+    return holders

@@ -138,7 +138,8 @@ class Depot:
         """Write a pack of all that a commit has and `known` lacks, and return its path; the caller removes it."""
         wanted = f"{_checked(commit)}\n" + (f"^{_checked(known)}\n" if known is not None else "")
         name = self.path / "outgoing" / ids.new("pack")
-        found = self._git("pack-objects", "--revs", "--quiet", "--no-reuse-delta", str(name), given=wanted.encode())
+        plain = ("--no-reuse-delta", "--window=0")  # to look for deltas takes longer than to send the files
+        found = self._git("pack-objects", "--revs", "--quiet", *plain, str(name), given=wanted.encode())
         made = name.with_name(f"{name.name}-{found.decode().strip()}.pack")
         made.with_suffix(".idx").unlink(missing_ok=True)
         made.with_suffix(".rev").unlink(missing_ok=True)

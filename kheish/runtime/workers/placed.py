@@ -1,21 +1,21 @@
 """The executor that runs the workspace tools of a session on its worker, and everything else here.
 
 What crosses: the tool's name, its arguments, and of the context the workspace there, the ids, the note, the verdict's
-targets, the sandbox's policy and its limits. No token, key or state does. A call of `bash` is planned there, and its
-job is started and followed from here, as one on this machine is.
+targets, the skills in use, the sandbox's policy and its limits. No token, key or state does. A call of `bash` is
+planned there, and its job is started and followed from here, as one on this machine is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
 from kheish.domain.permissions.rules import SHELL_TOOLS, Place, SandboxFacts, ToolCall
-from kheish.errors import KheishError, WorkerLost, WorkerProtocolError
+from kheish.errors import KheishError, WorkerLost, WorkerProtocolError, WorkerUnreachable
 from kheish.runtime.binding import Facts
 from kheish.runtime.drivers.base import Reply, Request
 from kheish.runtime.executor import Executor
@@ -26,6 +26,7 @@ from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.workers import waiting
 from kheish.runtime.workers.connection import Connection
 from kheish.runtime.workers.jobs import joined
+from kheish.runtime.workers.mounting import Mounting
 from kheish.runtime.workers.pool import Workers
 
 #: tools that run on the worker as a whole; the shell's are planned there, and their jobs followed
@@ -41,6 +42,7 @@ class Placed:
         self._local = local
         self._workers = workers
         self._settings = settings
+        self.mounting = Mounting(workers)
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Run one model call here."""
@@ -60,7 +62,8 @@ class Placed:
         if link is None or tool.plan is None:
             return await self._local.plan(tool, arguments, context)
         async with waiting.noted(context.state, context.session_id, context.run_id, link):
-            answer = await self._ask(link, "plan", tool, arguments, context)
+            skills = await self._skills(link, tool, context)
+            answer = await self._ask(link, "plan", tool, arguments, context, skills)
         note = _mapping(answer.get("note", {}))
         if tool.name not in SHELL_TOOLS:
             return note
@@ -155,19 +158,32 @@ class Placed:
             return None
         return self._workers.link(context.worker)
 
+    async def _skills(self, link: Connection, tool: Tool, context: Context) -> Sequence[tuple[str, str]]:
+        """Bring the skills in use to the worker, and return name and digest of each."""
+        if tool.name not in SHELL_TOOLS:
+            return ()
+        try:
+            return await self.mounting.bring(link, await shell.skills_in_use(context))
+        except WorkerUnreachable:
+            raise
+        except KheishError as error:
+            raise ToolError(f"The skills in use cannot be brought to {link.worker}: {error.detail}") from error
+
     async def _ask(
-        self, link: Connection, phase: str, tool: Tool, arguments: Any, context: Context
-    ) -> Mapping[str, Any]:
+        self, link: Connection, phase: str, tool: Tool, arguments: Any, context: Context,
+        skills: Sequence[tuple[str, str]] = (),
+    ) -> Mapping[str, Any]:  # fmt: skip
         """Send a phase of a call that may be repeated."""
         while True:
             try:
-                return await self._send(link, phase, tool, arguments, context)
+                return await self._send(link, phase, tool, arguments, context, skills)
             except WorkerLost:
                 continue
 
     async def _send(
-        self, link: Connection, phase: str, tool: Tool, arguments: Any, context: Context
-    ) -> Mapping[str, Any]:
+        self, link: Connection, phase: str, tool: Tool, arguments: Any, context: Context,
+        skills: Sequence[tuple[str, str]] = (),
+    ) -> Mapping[str, Any]:  # fmt: skip
         settings = self._settings()
         args = {
             "phase": phase,
@@ -184,6 +200,7 @@ class Placed:
                 "network": context.network,
                 "judged": None if context.judged is None else dict(context.judged),
                 "as_read": context.as_read,
+                "skills": list(skills),
             },
             "settings": {
                 "mode": self._workers.terms(link.worker).sandbox,

@@ -36,17 +36,21 @@ class Workers:
     def __init__(self, find: Find, home: str, terms: Callable[[str], Terms] = lambda worker: CONFINED) -> None:
         self._find = find
         self.terms = terms
-        self._home = home
-        self.on_connected: Callable[[str], None] = lambda worker: None
+        self.home = home
+        self.on_connected: list[Callable[[str], None]] = []
         self._links: dict[str, Connection] = {}
 
     def link(self, worker: str) -> Connection:
         """Return the connection to a worker. Raises NotFound."""
         found = self._links.get(worker)
         if found is None:
-            found = self._links[worker] = Connection(worker, self._find(worker), self._home)
-            found.watch(lambda health: self.on_connected(worker) if health.status == "connected" else None)
+            found = self._links[worker] = Connection(worker, self._find(worker), self.home)
+            found.watch(lambda health: self._greet(worker) if health.status == "connected" else None)
         return found
+
+    def _greet(self, worker: str) -> None:
+        for told in self.on_connected:
+            told(worker)
 
     def jobs(self, worker: str) -> FarJobs:
         """Return the jobs of a worker. Raises NotFound."""

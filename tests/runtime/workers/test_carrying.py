@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from kheish.cli.rendering import Rendering
 from kheish.client.sse import Event
 from kheish.domain import runs
 from kheish.domain.runs import Run
+from kheish.domain.sessions import end as sessions_end
 from kheish.runtime.workers.carrying import Carrying
 from tests.runtime.harness import Live, call, living
 from tests.runtime.workers.harness import Machine, place, until
@@ -103,6 +106,67 @@ async def test_what_a_cancelled_run_changed_comes_with_the_next(it: Live, machin
     assert it.results()[-1][2] == "half" and (it.workspace / "half").read_text() == "half\n"
 
 
+async def test_what_a_cancelled_run_changed_comes_when_the_worker_is_asked(it: Live, machine: Machine) -> None:
+    assert it.agent.carrying is not None
+    it.script(call("bash", command="echo half > half; touch started; sleep 60"), DONE)
+    run = it.submit_run()
+    it.settle()
+    await until(lambda: [one for one in copies(machine) if (one / "started").exists()])
+    assert await it.agent.carrying.tidy("big") == {run.run_id}
+    runs.cancel(it.state, run.run_id, by="test")
+    await until(lambda: it.state.get(Run, run.run_id).is_final)
+    machine.cut()
+    for _ in range(2):
+        await it.agent.carrying.settle("big", run.run_id)
+    assert (it.workspace / "half").read_text() == "half\n"
+    (back,) = it.data("run.workspace_returned")
+    assert back["paths"] == ["half", "started"] and not back["conflicts"]
+
+
+async def test_what_a_background_command_changed_later_is_not_lost(it: Live, machine: Machine) -> None:
+    waits = "until [ -e go ]; do sleep 0.02; done; echo built > built"
+    it.script(call("shell_task_start", command=waits, notify=False), DONE)
+    assert (await it.ask()).status == "completed"
+    (folder,) = copies(machine)
+    (folder / "go").touch()
+    await until((folder / "built").exists)
+    it.script(call("bash", command="cat built"), DONE)
+    assert (await it.ask()).status == "completed"
+    assert it.results()[-1][2] == "built" and (it.workspace / "built").read_text() == "built\n"
+
+
+async def test_a_copy_goes_when_no_session_needs_it(it: Live, machine: Machine, tmp_path: Path) -> None:
+    assert it.agent.carrying is not None
+    it.script(call("bash", command="mkdir -p deep && echo x > deep/x && chmod 555 deep"), DONE)
+    await it.ask()
+    (folder,) = copies(machine)
+    assert await it.agent.carrying.tidy("big") == set() and copies(machine) == [folder], "the session may go on"
+    (folder / "late").write_text("by a command in the background\n")
+    sessions_end.end(it.state, "s", by="test", reason=None, force=False)
+    it.settle()
+    await it.agent.carrying.tidy("big")
+    assert not copies(machine) and not list(machine.root.rglob("*.git")) and (it.workspace / "late").exists()
+
+    (depot,) = (tmp_path / "depots").iterdir()
+    await it.agent.carrying.prune()
+    assert depot.exists(), "users can fetch its results"
+    os.utime(depot / "workspace", (0, 0))
+    await it.agent.carrying.prune()
+    assert not depot.exists()
+
+
+async def test_a_copy_that_was_not_used_for_long_is_made_again(it: Live, machine: Machine, tmp_path: Path) -> None:
+    assert it.agent.carrying is not None
+    it.script(call("bash", command="echo 1 > n"), DONE)
+    await it.ask()
+    (depot,) = (tmp_path / "depots").iterdir()
+    os.utime(depot / "workspace", (0, 0))
+    await it.agent.carrying.tidy("big")
+    assert not copies(machine)
+    it.script(call("bash", command="cat n"), DONE)
+    assert (await it.ask()).status == "completed" and it.results()[-1][2] == "1"
+
+
 async def test_a_cut_while_the_workspace_is_carried_loses_nothing(it: Live, machine: Machine) -> None:
     for number in range(200):
         (it.workspace / f"f{number}").write_bytes(bytes([number]) * 50_000)
@@ -114,3 +178,19 @@ async def test_a_cut_while_the_workspace_is_carried_loses_nothing(it: Live, mach
     await until(lambda: it.state.get(Run, run.run_id).is_final)
     assert it.state.get(Run, run.run_id).status == "completed" and machine.opened > 1
     assert it.results()[0][2] == "200" and (it.workspace / "f7").read_text() == "new\n"
+
+
+async def test_a_worker_cannot_send_the_result_of_a_run_once_more(it: Live, machine: Machine) -> None:
+    assert it.agent.carrying is not None
+    it.script(call("bash", command="echo 1 > n"), DONE)
+    run = await it.ask()
+    (holders,) = machine.root.rglob("holders.json")
+    (folder,) = copies(machine)
+    holders.write_text(json.dumps([run.run_id]))
+    (folder / "n").write_text("changed by the worker\n")
+    assert await it.agent.carrying.tidy("big") == set()
+    await it.agent.carrying.settle("big", run.run_id)
+    assert (it.workspace / "n").read_text() == "1\n"
+    holders.write_text(json.dumps(["../../x"]))
+    await it.agent.carrying.tidy("big")
+    assert copies(machine) == [folder]

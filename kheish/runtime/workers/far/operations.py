@@ -22,7 +22,7 @@ from kheish.runtime import binding, locating
 from kheish.runtime.tools import arguments as checking, background, edit, files, patch, search, shell
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool, ToolError
 from kheish.runtime.tools.shell import SandboxSettings
-from kheish.runtime.workers.far import about, workspaces as copies
+from kheish.runtime.workers.far import about, skills, workspaces as copies
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -118,7 +118,13 @@ def _context(place: Place, given: Mapping[str, Any]) -> Context:
         hidden=place.hidden,
         judged=given.get("judged"),
         as_read=given.get("as_read") is True,
+        mounted=skills.mounted(place.root, place.home, given.get("skills") or ()),
     )
+
+
+async def _skills(place: Place, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Run one step of the sending of skills."""
+    return await asyncio.to_thread(skills.act, place.root, place.home, args)
 
 
 # --- decisions about paths --------------------------------------------------------------------------------------------
@@ -212,6 +218,7 @@ CALLS: Mapping[str, Callable[[Place, Mapping[str, Any]], Awaitable[Mapping[str, 
     "about": lambda place, args: about.about(place.root),
     "weigh": lambda place, args: about.weigh(args),
     "workspace": lambda place, args: copies.workspace(place.root, place.home, args),
+    "skills": _skills,
     "locate": _locate,
     "facts": _facts,
     "usable": _usable,

@@ -45,6 +45,7 @@ class Far:
             "sandbox_why": probe.why,
             "operations": sorted((*operations.CALLS, *operations.STREAMS)),
             "time": time.time(),
+            "folder": str(self._root),
         }
         hello = Hello(boot_id=await asyncio.to_thread(folder.boot_id), capabilities=capabilities)
         await self._send(frames.MAGIC + frames.encode(hello))

@@ -1,11 +1,13 @@
 """The worker's side of a copied workspace: its depot, its folder, and the runs that hold it.
 
-A folder stands for one workspace of one daemon. While a run holds it, no other run's start replaces its files.
+A folder stands for one workspace of one daemon. While a run holds it, no other run's start replaces its files, and it
+is not removed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +18,19 @@ import orjson
 from kheish import ids
 from kheish.errors import Conflict, Invalid, NotFound
 from kheish.runtime.workers.depot import MOST_PACK, Depot
+from kheish.store.files import remove_tree
 
 _PART = 4 * 1024 * 1024
 _TIP = "tip"  # the commit that both sides have
+_REMOVING = ".removing"
+
+
+def _depots(root: Path, home: str) -> Path:
+    return root / home / "depots"
+
+
+def _folders(root: Path, home: str) -> Path:
+    return root.parent / "workspaces" / f"worker-{home}"
 
 
 class Copy:
@@ -27,14 +39,14 @@ class Copy:
     def __init__(self, root: Path, home: str, key: str) -> None:
         if not (ids.is_slug(key) and ids.is_slug(home)):
             raise Invalid(f"{key[:60]!r} is no name of a workspace.")
-        self.depot = Depot(root / home / "depots" / f"{key}.git")
-        self.folder = root.parent / "workspaces" / f"worker-{home}" / key
+        self.depot = Depot(_depots(root, home) / f"{key}.git")
+        self.folder = _folders(root, home) / key
         self._holders = self.depot.path / "holders.json"
 
     def open(self) -> Mapping[str, Any]:
-        """Return the tip, and the runs that hold the folder."""
+        """Return the tip, whether the folder exists, and the runs that hold it."""
         self.depot.ensure()
-        return {"tip": self.depot.kept(_TIP), "holders": self._held(), "folder": str(self.folder)}
+        return {"tip": self.depot.kept(_TIP), "holders": self._held(), "is_there": self.folder.is_dir()}
 
     def put(self, name: str, offset: int, data: bytes) -> Mapping[str, Any]:
         """Store a part of a pack that arrives."""
@@ -92,6 +104,32 @@ class Copy:
         self._hold([one for one in self._held() if one != run])
         return {}
 
+    def drop(self, ended: list[str]) -> Mapping[str, Any]:
+        """Remove the copy. Raises Conflict while a run holds it that is not among the ended ones."""
+        if held := [one for one in self._held() if one not in ended]:
+            raise Conflict(f"The copy of the workspace is in use: {', '.join(held)}.")
+        for path in (self.folder, self.depot.path):  # a depot without its folder is still right
+            aside = path.with_name(f".{path.name}{_REMOVING}")
+            if path.is_dir():
+                remove_tree(aside)  # of a removal that was cut off
+                path.rename(aside)
+            remove_tree(aside)
+        return {}
+
+    def _describe(self) -> Mapping[str, Any]:
+        used = next((path for path in (self._holders, self.depot.path) if path.exists()), None)
+        idle = time.time() - used.stat().st_mtime if used is not None else 0.0
+        return {"key": self.depot.path.stem, "holders": self._held(), "idle": max(0.0, idle)}
+
+    @classmethod
+    def listed(cls, root: Path, home: str) -> Mapping[str, Any]:
+        """Return the copies of a daemon: the key of each, the runs that hold it, and the seconds since its last use."""
+        if not ids.is_slug(home):
+            raise Invalid(f"{home[:60]!r} is no name of a state root.")
+        for aside in [*_depots(root, home).glob(f".*{_REMOVING}"), *_folders(root, home).glob(f".*{_REMOVING}")]:
+            remove_tree(aside)
+        return {"copies": [cls(root, home, path.stem)._describe() for path in _depots(root, home).glob("*.git")]}
+
     def _file(self, room: str, name: str) -> Path:
         if not ids.is_slug(name):
             raise Invalid(f"{name[:60]!r} is no name of a pack.")
@@ -112,6 +150,8 @@ class Copy:
 
 def act(root: Path, home: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """Run one step of the carrying of a workspace."""
+    if args["step"] == "list":
+        return Copy.listed(root, home)
     copy, pack = Copy(root, home, str(args["key"])), args.get("pack")
     match args["step"]:
         case "open":
@@ -126,6 +166,8 @@ def act(root: Path, home: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
             return copy.get(str(pack), int(args["offset"]))
         case "settle":
             return copy.settle(str(args["commit"]), pack, args.get("run"))
+        case "drop":
+            return copy.drop([str(one) for one in args["ended"]])
     raise Invalid(f"There is no step {args['step']!r}.")
 
 
