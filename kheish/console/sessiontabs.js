@@ -67,7 +67,7 @@ export function history(session, query) {
         path: `${at`/v1/sessions/${id}/history`}?limit=50`,
         label: "Commits",
         none: "No commit.",
-        columns: [["Commit", (one) => html`<code>${one.commit.slice(0, 12)}</code>`], ["When", (one) => when(one.time)], ["By", (one) => visible(one.author.name)], ["Message", (one) => short(one.message, 120)]],
+        columns: [["Commit", (one) => html`<code>${one.commit.slice(0, 12)}</code>`], ["When", (one) => when(one.time), "line"], ["By", (one) => visible(one.author.name)], ["Message", (one) => short(one.message, 120)]],
       })}`;
   });
 }
