@@ -113,7 +113,7 @@ export const LISTS = {
       ["When", (one) => when(one.at), "line"],
       ["Action", (one) => html`<strong>${one.data.action}</strong> ${badge(one.data.outcome)}`],
       ["By", (one) => visible(one.data.subject)],
-      ["Target", (one) => short(one.data.target || "", 140)],
+      ["Target", (one) => short(one.data.target || "", 140), "long"],
       ["Run", (one) => (one.data.run ? html`<a href=${to`runs/${one.data.run}`}>run</a>` : "–")],
     ],
   },
