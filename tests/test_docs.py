@@ -142,6 +142,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     reader.close()
 
 
+@pytest.mark.found("C11")
 def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
     reader.execute()
     serve, status, follow, submit, answer, look, program = blocks("docs/quickstart.md")
@@ -175,6 +176,7 @@ def programs(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.found("C11")
 def test_that_the_pages_work_one_after_the_other(reader: Reader) -> None:
     """As on a fresh machine: the README's state root and route, and in the same folder all that comes after."""
     reader.type("git config --global user.name Ada\ngit config --global user.email ada@example.org")
@@ -231,6 +233,25 @@ def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
     assert "allowed" in seen and "reader  settled" in seen
     seen = reader.type(message)
     assert "And the license?" in seen and "Closed: " in seen
+
+
+def test_that_a_change_is_reviewed_in_worktrees_word_for_word(reader: Reader) -> None:
+    _, serve, start, look = blocks("examples/playbooks/README.md")
+    reader.type("git config --global user.name Ada\ngit config --global user.email ada@example.org")
+    assert reader.type(serve).startswith("kheish ready")
+    seen = reader.type(start)
+    assert "ZeroDivisionError" in seen and "average 0" in seen and "succeeded" in seen
+    client = Kheish(state_root=reader.folder / "my-state")
+    (flow,) = client.flows.list()["items"]
+    assert [one["status"] for one in flow["phases"]] == ["satisfied"] * 2
+    assert sorted(one["id"] for one in flow["evidence"]) == ["change", "review"]
+    agent = client.sessions.get(flow["session_id"])["agent_id"]
+    for one in client.agents.list(parent=agent)["items"]:
+        assert (one["status"], one["isolation"], one["worktree"]["state"]) == ("settled", "worktree", "removed")
+        assert one["worktree"]["path"] in one["result"]["output"], "it worked there"
+    seen = reader.type(look)
+    assert "first" in seen and "second" in seen and "Give the average of no values" in seen
+    assert reader.type("git -C figures status --porcelain") == ""
 
 
 def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:

@@ -127,37 +127,6 @@ def test_that_a_review_cannot_write_and_its_verdict_is_json_that_a_person_has_al
         daemon.end()
 
 
-def test_that_a_change_is_reviewed_by_agents_in_worktrees(tmp_path: Path) -> None:
-    daemon = serve(tmp_path, "reviewed-change")
-    folder = EXAMPLES / "reviewed-change"
-    daemon.write("playbooks/reviewed-change/playbook.yaml", (folder / "playbook.yaml").read_text())
-    shutil.copytree(folder / "workspace", daemon.workspace, dirs_exist_ok=True)
-    for words in (("init", "-q", "-b", "main"), ("config", "user.name", "Ada"), ("config", "user.email", "a@b.example"),
-                  ("add", "."), ("commit", "-q", "-m", "before")):  # fmt: skip
-        git(daemon.workspace, *words)
-    try:
-        release(daemon.start(), "reviewed-change")
-        flow = start(daemon, "reviewed-change", file="figures.py", change="Add the average of values.")
-        assert shown(flow) == ("waiting", ["satisfied", "waiting"])
-        flow = decide(daemon, flow)
-        assert shown(flow) == ("succeeded", ["satisfied"] * 2)
-        agent = daemon.client.sessions.get(flow["session_id"])["agent_id"]
-        reviewers = {one["name"]: one for one in daemon.client.agents.list(parent=agent)["items"]}
-        assert {name: (one["status"], one["isolation"]) for name, one in reviewers.items()} == {
-            "first": ("settled", "worktree"), "second": ("settled", "worktree"),
-        }  # fmt: skip
-        for one in reviewers.values():
-            assert one["worktree"]["path"] in one["result"]["output"], "it worked there"
-            assert one["worktree"]["state"] == "removed", "nothing was left in it"
-        assert not daemon.client.agents.worktrees()["items"]
-        subjects = git(daemon.workspace, "log", "--format=%s").splitlines()
-        assert subjects == ["Give the average of no values", "Add the average", "before"]
-        assert sorted(evidence(flow)) == ["change", "review"]
-        assert git(daemon.workspace, "status", "--porcelain") == ""
-    finally:
-        daemon.end()
-
-
 REVIEW = {
     "driver": "scripted",
     "script": {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from falcon.asgi import Request, Response
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kheish.api import at_revision, views
 from kheish.api.http import media, paging
@@ -41,13 +41,14 @@ class GoalLimits(Body):
 
 
 class SetGoal(Body):
-    """A goal. One that the session has, and that is not complete, keeps its usage."""
+    """A goal. One that the session has, and that is not complete, keeps its usage and the limits that are not given."""
 
     objective: Objective
     """The result that the agent works for."""
     completion: Completion = Field(default_factory=list)
     """The requirement: texts, `{workspace_file}`, `{command}` or `{output_matches}`, as for a run."""
     budget: GoalLimits | None = None
+    """Limits. On a goal that is not complete, one that is left out stays as it is, and null removes one."""
 
 
 class ChangeGoal(Body):
@@ -56,13 +57,19 @@ class ChangeGoal(Body):
     objective: Objective | None = None
     completion: Completion | None = None
     budget: GoalLimits | None = None
-    """All limits, in place of those before. The usage stays."""
+    """Limits; one that is left out stays as it is, and null removes one. The usage stays."""
     add_budget: GoalLimits | None = None
     """Amounts that are added to the limits. A goal at its budget continues."""
     status: Literal["active", "paused"] | None = None
     """`paused`: no further run starts; `active`: the pause ends."""
     reason: Reason | None = None
-    """The reason of a pause."""
+    """The reason of a pause, with `status: paused`."""
+
+    @model_validator(mode="after")
+    def _reason_of_a_pause(self) -> ChangeGoal:
+        if self.reason is not None and self.status != "paused":
+            raise ValueError("reason is that of a pause: send status: paused with it")
+        return self
 
 
 class Goals:
@@ -113,7 +120,7 @@ class Goals:
             key = await keys.known(self._state, request)
             if keys.earlier(self._state, key) is None:
                 self._check_price(session_id, wanted)
-                add = _limits(body.add_budget) or GoalBudget()
+                add = GoalBudget(**_limits(body.add_budget))
                 by = req.context.principal
                 sent = keys.sent(key)
                 drafts = verbs.change(self._state, session_id, wanted, add, by=by, key=sent)
@@ -140,7 +147,7 @@ class Goals:
         return verbs.resume(self._state, session_id, drafts, by=by) if body.status == "active" else []
 
     def _check_price(self, session_id: str, wanted: Wanted) -> None:
-        if wanted.budget is not None and wanted.budget.cost_usd is not None:
+        if wanted.limits.get("cost_usd") is not None:
             intake.check_priced(self._state, sessions.accepting(self._state, session_id))
 
     async def _answer(self, resp: Response, session_id: str, status: int = 200) -> None:
@@ -153,10 +160,12 @@ def _is_open(goal: Goal | None) -> bool:
     return goal is not None and goal.status in goals.OPEN
 
 
-def _limits(given: GoalLimits | None) -> GoalBudget | None:
+def _limits(given: GoalLimits | None) -> dict[str, Any]:
+    """Return the limits that a caller has sent, by name; null is one of them."""
     if given is None:
-        return None
-    return GoalBudget(tokens=given.tokens, cost_usd=given.cost_usd, wall_time=verbs.seconds(given.wall_time))
+        return {}
+    limits = given.model_dump(exclude_unset=True)
+    return limits | ({"wall_time": verbs.seconds(given.wall_time)} if "wall_time" in limits else {})
 
 
 async def _wanted(body: SetGoal | ChangeGoal) -> Wanted:
@@ -165,7 +174,7 @@ async def _wanted(body: SetGoal | ChangeGoal) -> Wanted:
     if required:
         verbs.read_completion(required)
         await judging.run(verbs.check_schemas, required)
-    return Wanted(objective=body.objective, completion=required, budget=_limits(body.budget))
+    return Wanted(objective=body.objective, completion=required, limits=_limits(body.budget))
 
 
 #: a removed goal is in its session's Record only

@@ -98,5 +98,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *connectors.OPERATIONS,
     *ingress.OPERATIONS,
 )
-#: the nouns that this version speaks
+#: the nouns that this version has
 FEATURES = tuple(sorted({one.tag for one in OPERATIONS}))

@@ -22,7 +22,7 @@ from kheish.domain.playbooks import trust, versions as playbooks
 from kheish.domain.playbooks.versions import Released
 from kheish.errors import NotFound, VersionTampered
 from kheish.state.state import State
-from kheish.store.log.index import Page
+from kheish.store.log.pages import Page
 
 LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), at_revision.AT)
 _HIDDEN = ("made", "tag_id", "released_state", "cancel_flows")

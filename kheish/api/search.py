@@ -15,6 +15,7 @@ from kheish.domain import history
 from kheish.errors import Invalid
 from kheish.state.state import State
 from kheish.store.log import texts
+from kheish.store.log.pages import Keep
 
 QUERY = 'words, `"a phrase"`, or a prefix, `deplo*`'
 #: entries that one search for sessions reads: a session with many matches must not hide the others forever
@@ -80,18 +81,21 @@ def _hit(row: tuple[int, str, str | None, str, str], wanted: list[str]) -> dict[
     }
 
 
-async def sessions(state: State, words: str, given: Given) -> Mapping[str, Any]:
-    """Return a page of sessions with a matching entry, the last match first. Each has that entry as `match`.
+async def sessions(state: State, words: str, given: Given, keep: Keep | None) -> Mapping[str, Any]:
+    """Return a page of sessions with a matching entry, the last match first. Each has that entry as `match`. `keep` is
+    the condition on the sessions that the caller may see.
 
     Raises Invalid, InvalidCursor.
     """
     await state.caught_up()
     below = paging.number_of("q", given.get("cursor"))
-    rows, cursor = await asyncio.to_thread(_sessions, state, words, given, below)
+    rows, cursor = await asyncio.to_thread(_sessions, state, words, given, below, keep)
     return media.page(rows, paging.cursor_of("q", cursor) if cursor is not None else None)
 
 
-def _sessions(state: State, words: str, given: Given, below: int | None) -> tuple[list[dict[str, Any]], int | None]:
+def _sessions(
+    state: State, words: str, given: Given, below: int | None, keep: Keep | None
+) -> tuple[list[dict[str, Any]], int | None]:
     limit, first = given.get("limit", paging.LIMIT), below
     rows: dict[str, dict[str, Any]] = {}
     looked = 0
@@ -102,7 +106,7 @@ def _sessions(state: State, words: str, given: Given, below: int | None) -> tupl
             if id in rows or not _is_newest(state, words, hit, first):
                 continue
             doc = state.index.thing("session", id)
-            if doc is not None and _fits(doc, given):
+            if doc is not None and _fits(doc, given) and (keep is None or keep(doc)):
                 rows[id] = {**doc, "match": hit}
                 if len(rows) == limit:
                     return list(rows.values()), below
@@ -129,4 +133,6 @@ def _fits(doc: Mapping[str, Any], given: Given) -> bool:
         return False
     if (statuses := given.get("status")) and doc["status"] not in statuses:
         return False
-    return all(doc[name] == given[name] for name in ("route", "permission_mode") if name in given)
+    if not doc["session_id"].startswith(given.get("id_prefix", "")):
+        return False
+    return all(doc.get(name) == given[name] for name in ("route", "permission_mode", "project") if name in given)

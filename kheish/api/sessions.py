@@ -161,10 +161,12 @@ class Sessions:
         )
 
     async def list_sessions(self, req: Request, resp: Response) -> None:
-        """Answer with a page of sessions; with `?q=`, those with a matching entry, the last match first."""
+        """Answer with a page of the sessions that the caller may see; with `?q=`, those with a matching entry, the last
+        match first."""
+        keep = filtering.visible(self._state, req.context.caller)
         if words := req.context.query.get("q"):
-            return media.send(resp, await search.sessions(self._state, words, req.context.query))
-        return media.send(resp, await views.listed(self._state, Session, req.context.query))
+            return media.send(resp, await search.sessions(self._state, words, req.context.query, keep))
+        return media.send(resp, await views.listed(self._state, Session, req.context.query, keep))
 
     async def get_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Answer with one session; with `?at=`, as of a commit."""
@@ -335,10 +337,11 @@ OPERATIONS = bind(
     get(
         "/v1/sessions",
         Sessions.list_sessions,
-        "List sessions, newest first.",
+        "List sessions, newest first. A token with filters sees its own; a page may have few of many.",
         FoundSessionView,
         *LIST,
         page=True,
+        tie="none",
     ),
     get(
         ONE,

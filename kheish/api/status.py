@@ -218,8 +218,8 @@ class Daemon:
         return await self._paused(resp, None)
 
     def _route(self, given: WhichRoute) -> str | None:
-        route = given.route
-        if route is not None and route not in self._state.definitions.by_kind["routes"]:
+        route, known = given.route, self._state.definitions.by_kind["routes"]
+        if route is not None and route not in known and route not in self._state.paused:
             raise Invalid(f"There is no route {route!r}.", errors=[Fault("/route", "is unknown")])
         return route
 

@@ -19,6 +19,7 @@ from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.errors import Damaged, NotFound
 from kheish.state.state import State
+from kheish.store.log.pages import Keep
 
 Doc = dict[str, Any]
 _REFERENCE = frozenset({"sha256", "bytes", "preview"})
@@ -57,8 +58,9 @@ def of(state: State, value: Any) -> Doc:
     return doc
 
 
-async def listed(state: State, cls: type, given: Given) -> Mapping[str, Any]:
-    """Return a page of things, newest first, with everything that was durable when the request came.
+async def listed(state: State, cls: type, given: Given, keep: Keep | None = None) -> Mapping[str, Any]:
+    """Return a page of things, newest first, with everything that was durable when the request came. `keep` is the
+    condition on the documents that the caller may see.
 
     Raises InvalidCursor, Unavailable.
     """
@@ -73,6 +75,7 @@ async def listed(state: State, cls: type, given: Given) -> Mapping[str, Any]:
         statuses=given.get("status", ()),
         fields={field: given[field] for field in noun.filters if field in given},
         id_prefix=given.get("id_prefix"),
+        keep=keep,
     )
     if cls is Run:
         for doc in page.items:

@@ -18,7 +18,7 @@ from kheish.authoring import naming
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import NOT_YET, Source, id_of, kind_of
 from kheish.config import Config
-from kheish.domain.definitions import Definition, InForce, Kind, Observed
+from kheish.domain.definitions import KINDS, Definition, InForce, Kind, Observed
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.domain.routes import Route
 from kheish.domain.scripts import Script
@@ -305,8 +305,7 @@ def _dangling_references(
     """Yield a candidate's references to missing definitions, and those that close a cycle."""
     parsed = out.parsed[one.path]
     for keys, target in one.references():
-        kind = kind_of(target)
-        assert kind is not None
+        kind = kind_of(target) or KINDS[target.partition("/")[0]]  # a name with a slash is that of no file
         name = id_of(target, kind)
         is_there = target in sources or around.has(target)
         if around.has(target) and around.in_force.at(target) is not None:

@@ -21,6 +21,8 @@ def check(name: str, expected: str | None, etag: str | None) -> None:
         return
     if etag is None:
         raise PreconditionFailed(f"{name} does not exist.")
+    if etag == ANY and expected != ABSENT:
+        raise PreconditionFailed(f"{name} has no ETag that could be compared; send no If-Match.")
     known: dict[str, Any] = {"etag": etag} if etag != ANY else {}
     if expected == ABSENT:
         raise PreconditionFailed(f"{name} exists already; send no If-None-Match to replace it.", **known)

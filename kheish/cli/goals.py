@@ -9,15 +9,24 @@ import click
 
 from kheish.cli.ids import Id
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten
+from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 
 SESSION = click.argument("session", type=Id("session"))
 STATUSES = ("active", "paused", "budget_limited", "complete")
+
+
+def _not_before(goal: dict[str, str | None]) -> str:
+    """Return the time before which an active goal has no next run: that of the agent's wait, or of a retry."""
+    times = [time for time in (goal["wait_until"], goal["retry_at"]) if time and goal["status"] == "active"]
+    return when(max(times)) if times else ""
+
+
 COLUMNS: list[Column] = [
     ("SESSION", "session_id"),
     ("STATUS", "status"),
     ("WHY", lambda goal: shorten(goal["why"] or "", 40)),
     ("RUNS", lambda goal: str(goal["continuations"])),
+    ("NOT BEFORE", _not_before),
     ("OBJECTIVE", lambda goal: shorten(goal["objective"], 80)),
 ]
 
@@ -72,7 +81,7 @@ def set_(
 ) -> None:
     """Set the goal of a session: the daemon pursues it while the session is idle.
 
-    A goal that is not complete keeps its usage.
+    A goal that is not complete keeps its usage, and the limits that are not given.
     """
     completion: list[Any] = [*when, *({"workspace_file": one} for one in file), *({"command": one} for one in command)]
     completion += [{"output_matches": _json(text)} for text in schema]

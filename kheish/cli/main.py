@@ -6,18 +6,18 @@ import codecs
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kheish.cli.options import Group, Settings
 
-if TYPE_CHECKING:
-    pass
-
+#: a value that is too long to be repeated in an error
+_LONG = re.compile(r"'[^']{200,}'|\S{200,}")
 #: name → (module, function, one line of help): enough to print the help without importing any of them
 COMMANDS = {
     "init": ("init", "init", "Create a state root."),
@@ -204,7 +204,7 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return 2
-    detail = error.format_message()
+    detail = _LONG.sub(lambda value: f"{value[0][:100]}…", error.format_message())
     detail = detail if detail.endswith((".", "?", "!")) else f"{detail}."
     context = getattr(error, "ctx", None)
     help_line = f" See `{context.command_path} --help`." if context and "--help" not in detail else ""

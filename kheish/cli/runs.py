@@ -22,6 +22,8 @@ def _status(run: dict[str, Any]) -> str:
     return f"running, waits for {on['kind']} {on['what']}" if on else str(run["status"])
 
 
+#: the time in which a cancelled run usually ends; after it, the command no longer waits
+STOP_TIME = "5s"
 COLUMNS: list[Column] = [
     ("RUN", "run_id"),
     ("SESSION", "session_id"),
@@ -123,25 +125,38 @@ def cancel(
     every: bool,
     reason: str | None,
 ) -> None:
-    """Cancel runs, by id or by filter."""
+    """Cancel runs, by id or by filter.
+
+    By id, it waits up to 5 s for the end of each.
+    """
     has_filter = bool(session or status or route)
     if bool(run_ids) + has_filter + every != 1:
         raise click.UsageError("Give either run ids, or filters (--session, --status, --route), or --all.")
     client = settings.client()
     if not run_ids:
         many = client.runs.cancel_many(session=session, status=status, route=route, all=every, reason=reason)
-        return emit(settings, many, ids=[run["run_id"] for run in many["items"]], human=lambda: details(many))
+        lines = [_cancelled(run) for run in many["items"]] or ["No unfinished run matches."]
+        return emit(settings, many, ids=[run["run_id"] for run in many["items"]], human=lambda: say("\n".join(lines)))
     for run_id in run_ids:
-        run = client.runs.cancel(run_id, reason)
+        run: Any = client.runs.cancel(run_id, reason)
+        if not _is_over(run):
+            run = {**run, **client.runs.get(run_id, wait=STOP_TIME).data}
         emit(settings, run, ids=[run_id], human=lambda run=run: say(_cancelled(run)))  # type: ignore[misc]  # a lambda's default has no type
     return None
+
+
+def _is_over(run: Any) -> bool:
+    from kheish.client.run import FINAL
+
+    return run["status"] in FINAL
 
 
 def _cancelled(run: Any) -> str:
     """Return what a cancel stopped, in a sentence."""
     agents = run["stopped"]["agents"] if run.get("stopped") else []
     below = f" Stopped with it: {', '.join(agents)}." if agents else ""
-    return f"{run['run_id']} is {run['status']}.{below}"
+    state = f"is {run['status']}" if _is_over(run) else "was asked to stop, and still works"
+    return f"{run['run_id']} {state}.{below}"
 
 
 @runs.command()

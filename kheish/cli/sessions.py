@@ -212,7 +212,8 @@ def end(settings: Settings, session: str, force: bool) -> None:
 def interrupt(settings: Settings, session: str) -> None:
     """Stop the session's active run at the next safe point."""
     left = settings.client().sessions.interrupt(session)
-    emit(settings, left, ids=[session], human=lambda: say(f"{session} is {left['status']}."))
+    later = ": a run that works stops at its next safe point" if left["status"] == "busy" else ""
+    emit(settings, left, ids=[session], human=lambda: say(f"{session} is {left['status']}{later}."))
 
 
 @sessions.command()

@@ -116,6 +116,8 @@ def _read(folder: Path, before: str) -> Iterator[Mapping[str, Any]]:
         path = f"{before}{entry.name}"
         if entry.name.startswith("."):
             continue
+        if (shown := os.fsencode(path).decode(errors="backslashreplace")) != path:
+            raise click.UsageError(f"{shown} has a name that is not UTF-8 (shown with \\x for such bytes); rename it.")
         if entry.is_symlink():
             raise click.UsageError(f"{path} is a symbolic link; put the file itself into the folder.")
         if entry.is_dir():

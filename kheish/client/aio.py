@@ -2025,7 +2025,7 @@ class AsyncSessions(AsyncResource):
         permission_mode: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[FoundSession]:
-        """List sessions, newest first."""
+        """List sessions, newest first. A token with filters sees its own; a page may have few of many."""
         return await self._send(
             requests.list_sessions(
                 limit=limit,

@@ -1521,7 +1521,7 @@ def list_sessions(
     permission_mode: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[FoundSession]]:
-    """List sessions, newest first."""
+    """List sessions, newest first. A token with filters sees its own; a page may have few of many."""
     return get(
         "/v1/sessions",
         query={

@@ -677,13 +677,13 @@ class ChangeGoal(TypedDict):
     objective: NotRequired[str | None]
     completion: NotRequired[list[str | Json] | None]
     budget: NotRequired[GoalLimits | None]
-    """All limits, in place of those before. The usage stays."""
+    """Limits; one that is left out stays as it is, and null removes one. The usage stays."""
     add_budget: NotRequired[GoalLimits | None]
     """Amounts that are added to the limits. A goal at its budget continues."""
     status: NotRequired[Literal["active", "paused"] | None]
     """`paused`: no further run starts; `active`: the pause ends."""
     reason: NotRequired[str | None]
-    """The reason of a pause."""
+    """The reason of a pause, with `status: paused`."""
 
 
 class ChangeProjectTask(TypedDict):
@@ -4422,13 +4422,14 @@ class SessionSettings(TypedDict):
 
 
 class SetGoal(TypedDict):
-    """A goal. One that the session has, and that is not complete, keeps its usage."""
+    """A goal. One that the session has, and that is not complete, keeps its usage and the limits that are not given."""
 
     objective: str
     """The result that the agent works for."""
     completion: NotRequired[list[str | Json]]
     """The requirement: texts, `{workspace_file}`, `{command}` or `{output_matches}`, as for a run."""
     budget: NotRequired[GoalLimits | None]
+    """Limits. On a goal that is not complete, one that is left out stays as it is, and null removes one."""
 
 
 class Side(TypedDict):

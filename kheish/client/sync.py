@@ -1999,7 +1999,7 @@ class Sessions(Resource):
         permission_mode: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[FoundSession]:
-        """List sessions, newest first."""
+        """List sessions, newest first. A token with filters sees its own; a page may have few of many."""
         return self._send(
             requests.list_sessions(
                 limit=limit,

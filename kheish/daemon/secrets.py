@@ -315,18 +315,16 @@ class Secrets:
         return self.view()
 
     def _keys(self) -> tuple[bool, tuple[str, ...]]:
-        """Return whether the recipients were made just now with the identity, and these. Raises IdentityMissing."""
+        """Return whether the recipients were made just now, and these. Raises IdentityMissing, Invalid."""
+        before = store.recipients(self._state.root)
+        keys = before or store.own_recipients(self._state.root, self._identity_path)
         self._open()
-        keys = store.recipients(self._state.root)
-        if not isinstance(self._identity, str):
-            return False, keys
-        if keys or self._identity_path.exists():
+        if isinstance(self._identity, str):
             raise IdentityMissing(
                 f"{self._identity} Put the identity that {store.RECIPIENTS} lists there, or set "
                 "KHEISH_AGE_IDENTITY_FILE to its path."
             )
-        self._identity = store.make_identity(self._state.root, self._identity_path)
-        return True, store.recipients(self._state.root)
+        return keys != before, keys
 
     def _sealed(self, value: str, keys: tuple[str, ...]) -> bytes:
         """Encrypt, and make sure that the daemon can read it itself. Raises Invalid."""

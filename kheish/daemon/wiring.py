@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kheish.api.foreign.mounts import MOUNTS
 from kheish.api.http.feed import Feed
 from kheish.api.http.throttle import Refusals
 from kheish.api.http.waiting import Closing, Waits
@@ -299,7 +300,7 @@ def _status(daemon: Daemon) -> Mapping[str, Any]:
     shown = status.view(daemon.state, daemon.facts, driving=driving, problems=wrong, backup=backup, rewound=rewound)
     return {
         **shown,
-        "features": FEATURES,
+        "features": sorted({*FEATURES, *(path.split("/")[1] for path in MOUNTS)}),
         "mcp": daemon.agent.mcp.servers.health() if daemon.agent.mcp is not None else None,
     }
 

@@ -40,11 +40,12 @@ def check(hidden: Hidden, workspace: Path) -> Path:
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not an absolute path.")
     try:
         real = Path(os.path.realpath(workspace))
+        is_folder = real.is_dir()  # raises for a name that is too long
     except OSError as error:
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} cannot be read: {error.strerror}.") from None
     if _KERNEL in (real, *real.parents):  # the environment of this process has its credentials
         raise _overlapping(workspace, _KERNEL)
-    if not real.is_dir():
+    if not is_folder:
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not a folder; make it first.")
     for path in hidden.paths:
         if _overlap(real, path):

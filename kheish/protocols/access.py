@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -79,13 +79,18 @@ async def rights(access: Access) -> Rights:
     return Rights(may_answer=may_answer, by_tool=by_tool, is_limited=bool(who["sessions"] or who["projects"]))
 
 
-async def repeat(access: Access, make: Callable[[], Call[Any]], seconds: float | None = None) -> Any:
-    """Return the answer to a call that may be repeated, also over a restart of the daemon. Raises as `send`."""
-    deadline = time.monotonic() + (access.patience if seconds is None else min(seconds, access.patience))
+async def persist(access: Access, work: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of work that may be repeated, also over a restart of the daemon. Raises its errors."""
+    deadline = time.monotonic() + access.patience
     while True:
         try:
-            return await access.send(make())
+            return await work()
         except (Unreachable, Unavailable):
             if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(_PAUSE)
+
+
+async def repeat(access: Access, make: Callable[[], Call[Any]]) -> Any:
+    """Return the answer to a call that may be repeated, also over a restart of the daemon. Raises as `send`."""
+    return await persist(access, lambda: access.send(make()))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kheish.client import requests
 from kheish.client.run import RUN_ENDS
 from kheish.client.sse import Event
 from kheish.client.words import Words
+from kheish.protocols import lines
 from kheish.protocols.access import Access
 
 if TYPE_CHECKING:
@@ -41,16 +42,21 @@ class Speech:
                 gap = GAP if self._words.breaks_off(data) else ""
                 return self._said(data.get("turn"), self._words.delta(data), gap)
             case "model.responded" if isinstance(data.get("text"), str):
+                self._unread = None
                 return self._said(data.get("turn"), self._words.whole(data.get("turn"), data["text"]))
             case "model.responded":
                 self._unread = data.get("turn")  # a long text stands elsewhere; the run's output has it
         return ""
 
+    @property
+    def is_unread(self) -> bool:
+        """Return whether the newest answer was too long for its event."""
+        return self._unread is not None
+
     def finish(self, output: str | None) -> str:
         """Return the rest of the run's final text, if no event had it."""
-        if self._unread is None or output is None:
-            return ""
-        return self._said(self._unread, self._words.whole(self._unread, output))
+        turn, self._unread = self._unread, None
+        return self._said(turn, self._words.whole(turn, output)) if turn is not None and output is not None else ""
 
     def _said(self, turn: object, text: str, gap: str = "") -> str:
         if text and turn != self._turn:
@@ -82,23 +88,6 @@ async def texts(access: Access, run: RunView, speech: Speech, after: int = 0) ->
 async def said(access: Access, run: RunView) -> str:
     """Return all that a run has said until now. Raises the KheishError of the request."""
     speech = Speech()
-    parts: list[str] = []
-    after: int | None = None
-    while True:
-        page: Any = await access.send(
-            requests.session_journal(
-                run["session_id"], run=run["run_id"], kind="model.responded", after=after, limit=200
-            )
-        )
-        for line in page["items"]:
-            parts.append(speech.hear(_event(line)))
-            after = line["n"]
-        if not page["next_cursor"]:
-            return "".join(parts) + speech.finish(run["output"])
-
-
-def _event(line: Any) -> Event:
-    return Event(
-        kind=line["kind"], n=line["n"], session=line.get("session"), run=line.get("run"), at=line.get("at"),
-        actor=line.get("actor"), data=line["data"], raw="",
-    )  # fmt: skip
+    answers = lines.read(access, run["session_id"], run=run["run_id"], kind="model.responded")
+    parts = [speech.hear(event) async for event in answers]
+    return "".join(parts) + speech.finish(run["output"])

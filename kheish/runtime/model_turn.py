@@ -36,8 +36,8 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     await agent.ready_tools(run)
     choice = _choose(state, run, turn)
     if choice is None:
-        last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
-        runs.fail(state, run.run_id, "model_unavailable", last, retryable=True)
+        why = "; ".join(_obstacle(state, turn, one) or f"{one!r} is out of scope" for one in _candidates(state, run))
+        runs.fail(state, run.run_id, "model_unavailable", f"No route is left: {why}.", retryable=True)
         return
     target = await targets.target(run, agent, *choice)
     route_id, route = choice
@@ -111,17 +111,32 @@ def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
     A fallback that is out of scope is skipped. Raises OutOfScope if the run's own route is out of scope.
     """
     known, leaves = state.definitions.routes, model.credential_scope(state, run)
-    first = known.get(run.settings.route)
-    candidates = [run.settings.route, *(first.fallbacks if first else ())]
-    for route_id in candidates:
-        route = known.get(route_id)
-        if route is None or route_id in turn.given_up or routes.readiness(route_id, route, os.environ, state.slots):
+    for route_id in _candidates(state, run):
+        if _obstacle(state, turn, route_id) is not None:
             continue
-        if route is first:
+        route = known[route_id]
+        if route_id == run.settings.route:
             scopes.check_use(leaves, f"route:{route_id}", route.auth_ref)
         if scopes.leaves_use(leaves, f"route:{route_id}", route.auth_ref):
             return route_id, route
     return None
+
+
+def _candidates(state: State, run: Run) -> tuple[str, ...]:
+    """Return the run's route and its fallbacks. A fallback may be missing."""
+    first = state.definitions.routes.get(run.settings.route)
+    return (run.settings.route, *(first.fallbacks if first is not None else ()))
+
+
+def _obstacle(state: State, turn: Turn, route_id: str) -> str | None:
+    """Return the reason why a route cannot answer this turn, whatever the run's scope; None if it can."""
+    route = state.definitions.routes.get(route_id)
+    if route is None:
+        return f"there is no route {route_id!r}"
+    if route_id in turn.given_up:
+        return f"{route_id!r} has failed in this turn"
+    missing = routes.readiness(route_id, route, os.environ, state.slots)
+    return missing.rstrip(".") if missing is not None else None
 
 
 def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target, reply: Reply) -> events.ModelResponded:

@@ -7,6 +7,7 @@ backup exposes nothing. Recipients are age or ssh keys, one per line, in `secret
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ RECIPIENTS = f"{FOLDER}/recipients.txt"
 LIMIT = 8 * 1024
 #: bytes of any file of keys or secrets: some hundred recipients, or an age file of the longest value
 MOST = 256 * 1024
+#: a second identity would replace the first, with which others have encrypted already
+_MAKING = threading.Lock()
 _REVEALS = ".git/kheish/reveals"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _HEAD = """\
@@ -80,20 +83,36 @@ def read_identity(path: Path) -> Identity:
     return Identity(path, keys)
 
 
-def make_identity(root: Path, path: Path) -> Identity:
-    """Create an identity of mode 0600, and add its public key to the recipients of this root. Blocks on disk."""
+def own_recipients(root: Path, path: Path) -> tuple[str, ...]:
+    """Return the recipients of this root; if there are none yet, the key of the daemon's identity becomes one. The
+    identity at `path` is made if it is missing: other roots of the user share it.
+
+    Safe in any thread. Raises Invalid, IdentityMissing.
+    """
+    with _MAKING:
+        if keys := recipients(root):
+            return keys
+        identity = read_identity(path) if path.exists() else _make_identity(path)
+        publics = [str(key.to_public()) for key in identity.keys if hasattr(key, "to_public")]
+        if not publics:
+            raise Invalid(f"{RECIPIENTS} has no recipients; add the public key of the ssh key {path} there.")
+        try:
+            before = _recipients_text(root)
+        except FileNotFoundError:
+            before = _HEAD
+        text = "\n".join([before.rstrip(), *publics, ""])
+        files.atomic_write(files.inside(root, RECIPIENTS), text.encode(), fsync=True)
+        return recipients(root)
+
+
+def _make_identity(path: Path) -> Identity:
+    """Create an identity of mode 0600. Blocks on disk."""
     from pyrage import x25519
 
     key = x25519.Identity.generate()
     public = str(key.to_public())
     text = f"# The identity of a Kheish daemon. This file decrypts its secrets.\n# public key: {public}\n{key}\n"
     files.atomic_write(path, text.encode(), fsync=True, mode=0o600)
-    there = files.inside(root, RECIPIENTS)
-    try:
-        before = _recipients_text(root)
-    except FileNotFoundError:
-        before = _HEAD
-    files.atomic_write(there, f"{before.rstrip()}\n{public}\n".encode(), fsync=True)
     return Identity(path, (key,))
 
 
@@ -217,14 +236,14 @@ def forget_reveals(root: Path) -> None:
 
 
 def paths(root: Path) -> set[str]:
-    """Return the paths of all files that a slot could be in, whatever is there. Blocks on disk."""
-    return {path for path, _ in door.walk(root, FOLDER) if path.endswith(".age") and path.count("/") == 1}
+    """Return the paths of all files that look like a slot, in sub-folders, too, whatever is there. Blocks on disk."""
+    return {path for path, _ in door.walk(root, FOLDER) if path.endswith(".age")}
 
 
 def read_all(root: Path) -> dict[str, bytes]:
     """Return every slot with its encrypted file; anything but a regular file is skipped. Blocks on disk."""
     files = {}
-    for path in sorted(paths(root)):
+    for path in sorted(path for path in paths(root) if path.count("/") == 1):
         with suppress(FileRefused, OSError):
             files[path.removeprefix(f"{FOLDER}/").removesuffix(".age")] = door.read(root, path, most=MOST)
     return files

@@ -183,6 +183,7 @@ def test_a_whole_request_may_be_answered_late_and_another_may_follow() -> None:
     run(test)
 
 
+@pytest.mark.found("S18")
 async def test_heads_are_taken_up_to_the_bound_and_no_further() -> None:
     async with Server().serving() as server:
         for size, status in (
@@ -196,6 +197,7 @@ async def test_heads_are_taken_up_to_the_bound_and_no_further() -> None:
             await gone(writer)
 
 
+@pytest.mark.found("B6")
 @pytest.mark.parametrize(
     "head", [b"Connection: close\r\nContent-Length: 4000000", b"Connection: close\r\nTransfer-Encoding: chunked"]
 )
@@ -226,6 +228,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_comes(more: bytes) -> 
     assert not server.asked.is_set()
 
 
+@pytest.mark.found("B6")
 async def test_an_answer_to_http_1_0_has_no_chunks() -> None:
     server = Server()
     server.length = False

@@ -25,8 +25,13 @@ async def test_set_change_pause_resume_and_clear(w: World) -> None:
     assert answer.json()["budget"] == {"tokens": None, "cost_usd": None, "wall_time": 7200.0}
     same = await w.http.put(GOAL, json={"objective": "reach more"})
     assert (same.status_code, same.json()["goal_id"]) == (200, shown.goal_id)
-    paused = (await w.http.patch(GOAL, json={"status": "paused", "budget": {"tokens": 9}})).json()
-    assert (paused["status"], paused["why"], paused["budget"]["tokens"]) == ("paused", "a person paused it", 9)
+    assert same.json()["budget"] == answer.json()["budget"], "a limit that is not given stays"
+    paused = (await w.http.patch(GOAL, json={"status": "paused", "budget": {"tokens": 9, "wall_time": None}})).json()
+    assert (paused["status"], paused["why"]) == ("paused", "a person paused it")
+    assert paused["budget"] == {"tokens": 9, "cost_usd": None, "wall_time": None}
+    for body in ({"reason": "lunch"}, {"reason": "lunch", "status": "active"}):
+        refused = await w.http.patch(GOAL, json=body)
+        assert refused.status_code == 400 and "status: paused" in refused.text
     assert (await w.http.patch(GOAL, json={"status": "paused"})).json() == paused, "it stays as it is"
     resumed = (await w.http.patch(GOAL, json={"status": "active", "objective": "reach all"})).json()
     assert (resumed["status"], resumed["why"], resumed["objective"]) == ("active", None, "reach all")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from kheish.domain import events
 from kheish.domain.messages import Conversation
@@ -75,6 +76,7 @@ async def test_a_fork_goes_on_from_the_conversation_without_what_was_open(w: Wor
     assert said(w, "t")[3:] == [("user", "and now"), ("assistant", "done")]
 
 
+@pytest.mark.found("C12")
 async def test_what_happened_in_a_fork_begins_before_it(w: World) -> None:
     await w.session()
     await told(w, "s", "one", answered("1"), events.RunCompleted(output="1"))

@@ -91,7 +91,7 @@ ROLES = {
 }
 #: what a token for some sessions may ask for though it is about no session
 FREE = (
-    f"{OPEN} {LOGIN} openapi check_permission "
+    f"{OPEN} {LOGIN} openapi check_permission list_sessions "
     "create_asset get_asset get_asset_raw get_asset_content asset_references delete_asset"
 )
 THINGS = ("run_id", "approval_id", "question_id", "agent_id", "delivery_id")
@@ -173,6 +173,7 @@ async def test_each_role_reaches_what_it_may_and_nothing_else(w: World) -> None:
     assert not wrong
 
 
+@pytest.mark.found("S14")
 @pytest.mark.demand(16)
 @pytest.mark.parametrize("role", ["operator", "reader", "approver"])
 async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str) -> None:
@@ -232,6 +233,7 @@ async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str)
     assert not wrong
 
 
+@pytest.mark.found("S14")
 async def test_a_check_tells_no_rules_of_a_session_that_the_token_does_not_see(w: World) -> None:
     for session_id in ("team-a", "other"):
         await w.session(session_id, permission_rules=[{"tool": "bash", "match": "secret-tool", "decision": "allow"}])

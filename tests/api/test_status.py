@@ -51,6 +51,10 @@ async def test_pause_and_resume_are_events_and_repeatable(w: World) -> None:
     kinds = [kind for _, kind, _ in w.state.index.events(0, limit=10)]
     assert kinds == ["daemon.paused"] * 2 + ["daemon.resumed"] * 2
     assert (await w.http.post("/v1/pause", json={"route": "nope"})).status_code == 400
+    await w.http.post("/v1/pause", json={"route": "local"})
+    w.state.definitions.by_kind["routes"].clear()
+    gone = await w.http.post("/v1/resume", json={"route": "local"})
+    assert (gone.status_code, gone.json()["routes"]) == (200, []), "a route that was removed meanwhile"
 
 
 async def test_problems_are_filtered_and_paged(w: World) -> None:

@@ -80,7 +80,7 @@ async def test_a_token_for_some_sessions_sees_no_others(w: World) -> None:
     assert await status("GET", "/v1/sessions/other") == 403
     assert await status("GET", f"/v1/runs/{theirs['run_id']}") == 404
     assert await status("POST", "/v1/approvals/appr_2/resolve", json={"decision": "allow"}) == 404
-    for path in ("/v1/runs", "/v1/runs?session=other", "/v1/events", "/v1/sessions", "/v1/status", "/v1/usage"):
+    for path in ("/v1/runs", "/v1/runs?session=other", "/v1/events", "/v1/status", "/v1/usage"):
         assert await status("GET", path) == 403, path
     assert await status("POST", "/v1/runs/cancel", json={"all": True}) == 403
     assert await status("POST", "/v1/sessions", json={"session_id": "others-next"}) == 403
@@ -93,6 +93,31 @@ async def test_a_token_for_some_sessions_sees_no_others(w: World) -> None:
     assert await status("GET", "/v1/sessions/others-next") == 403
     assert (await w.http.get("/v1/sessions/others-next")).status_code == 404
     assert await status("POST", "/v1/sessions/team-a/fork", json={"session_id": "team-fork"}) == 201
+
+
+async def test_a_list_of_sessions_has_those_that_the_token_sees(w: World) -> None:
+    for number in range(6):
+        id = f"{'team' if number % 2 else 'other'}-{number}"
+        await w.session(id)
+        await w.http.post(f"/v1/sessions/{id}/runs", json={"content": "find the needle", "route": "local"})
+    headers = await make(w, sessions=["team-*"])
+
+    async def listed(query: str) -> list[str]:
+        found, cursor = list[str](), ""
+        while cursor is not None:
+            more = f"&cursor={cursor}" if cursor else ""
+            page = (await w.http.get(f"/v1/sessions?{query}{more}", headers=headers)).json()
+            found += [one["session_id"] for one in page["items"]]
+            cursor = page["next_cursor"]
+        return found
+
+    assert await listed("limit=2") == ["team-5", "team-3", "team-1"]
+    assert await listed("session=other-0") == await listed("id_prefix=other-") == []
+    assert await listed("id_prefix=team-3") == await listed("session=team-3") == ["team-3"]
+    assert await listed("q=needle") == ["team-5", "team-3", "team-1"]
+    assert await listed("q=needle&id_prefix=team-3") == ["team-3"] and await listed("q=needle&project=none") == []
+    none = await make(w, "elsewhere", projects=["nothing"])
+    assert (await w.http.get("/v1/sessions", headers=none)).json()["items"] == []
 
 
 async def test_who_is_revoked_while_it_waits_is_told_nothing(w: World) -> None:

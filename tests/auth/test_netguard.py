@@ -25,6 +25,7 @@ def answering(*addresses: str) -> netguard.Resolver:
     return resolve
 
 
+@pytest.mark.found("S12")
 @pytest.mark.parametrize(
     "address",
     [
@@ -179,6 +180,7 @@ async def test_a_server_that_says_nothing_is_left_after_the_timeout() -> None:
             await netguard.send("GET", url, allow=LOOPBACK, timeout=0.2)
 
 
+@pytest.mark.found("S12")
 def test_the_machines_own_public_addresses_are_refused() -> None:
     script = (
         "set -e; ip link set lo up; ip addr add 9.9.9.8/32 dev lo; ip -6 addr add 2620:fe::8/128 dev lo nodad; "

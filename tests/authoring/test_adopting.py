@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kheish.auth import redaction
 from kheish.domain.scripts import Script
 from tests.daemon.people import ECHO, desk, opened
@@ -63,6 +65,9 @@ async def test_dangling_references_and_rounds_are_refused(tmp_path: Path) -> Non
         await d.edit({"kheish.yaml": "shutdown_grace: 2s\ndefault_route: frist\n"})
         assert d.wrong() == [("kheish.yaml", 2, 16, "dangling_reference")]
         assert d.problems.list()[0]["suggestion"] == "first"
+        for name in ("a/b", "../first", "/etc/passwd", "first/"):  # names that no file can have
+            await d.edit({"kheish.yaml": f"default_route: {name}\n"})
+            assert d.wrong() == [("kheish.yaml", 1, 16, "dangling_reference")], name
 
         await d.edit({"kheish.yaml": "default_route: first\n"})
         round_ = {
@@ -144,6 +149,7 @@ async def test_manual_leaves_committing_to_the_person(tmp_path: Path) -> None:
         assert d.routes() == {"a"} and d.handed_on == []
 
 
+@pytest.mark.found("B6")
 async def test_a_link_is_no_definition(tmp_path: Path) -> None:
     async with desk(tmp_path / "root", {"routes/a.yaml": ECHO}) as d:
         (tmp_path / "outside.yaml").write_text(ECHO)

@@ -40,6 +40,7 @@ BESIDE = (
 )  # fmt: skip
 
 
+@pytest.mark.found("B7")
 @pytest.mark.parametrize(("path", "words", "meant"), MISPLACED, ids=[path for path, _, _ in MISPLACED])
 async def test_a_file_that_is_not_read_has_one_problem(
     tmp_path: Path, path: str, words: str, meant: str | None

@@ -15,6 +15,7 @@ def covers(pattern: str, path: str, *, is_loose: bool = False) -> bool:
     return globs.covers(globs.compiled(pattern, is_loose=is_loose), names.meant(path).split("/"))
 
 
+@pytest.mark.found("B3")
 @pytest.mark.parametrize(
     ("pattern", "path", "strictly", "loosely"),
     [

@@ -90,6 +90,7 @@ def test_the_inbox_has_both_kinds(at: Standin, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "appr_1\nqst_1\n"
 
 
+@pytest.mark.found("C9")
 def test_an_edit_is_shown_as_a_diff(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
     edit = {"path": "a.py", "old_string": "x = 1\ny = 2", "new_string": "x = 1\ny = 3"}
     at.answers["GET /v1/approvals/appr_1"] = 200, APPROVAL | {"tool": "edit_file", "arguments": edit}

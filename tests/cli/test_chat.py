@@ -53,6 +53,7 @@ def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None
     assert "several lines arrived at once" in shown and not at.of("POST /v1/approvals/appr_1/resolve")
 
 
+@pytest.mark.found("C4")
 def test_a_message_that_is_refused_stands_at_the_prompt_again(at: Standin) -> None:
     at.answers |= {"GET /v1/sessions/s": (200, SESSION), "GET /v1/runs/run_1": (200, run_view(output="hello"))}
     at.answers["POST /v1/sessions/s/runs"] = [problem(400, "route_required"), (202, run_view("queued"))]

@@ -19,6 +19,7 @@ def page(*ids: str) -> tuple[int, dict[str, object]]:
     return 200, {"items": [run_view(run_id=id) for id in ids], "next_cursor": None}
 
 
+@pytest.mark.found("C7")
 @pytest.mark.parametrize(
     ("given", "asked"), [("01m895", {"id_prefix": "run_01m895"}), ("run_01", {"id_prefix": "run_01"}), ("last", {})]
 )
@@ -44,6 +45,7 @@ def test_a_beginning_of_several_names_them(at: Standin, capsys: pytest.CaptureFi
     assert RUN in (told := capsys.readouterr().err) and OTHER in told
 
 
+@pytest.mark.found("C7")
 def test_the_shell_completes_ids_and_sessions(at: Standin) -> None:
     at.answers["GET /v1/runs"] = page(RUN, OTHER)
     at.answers["GET /v1/sessions"] = 200, {"items": [{"session_id": "fix-it"}], "next_cursor": None}

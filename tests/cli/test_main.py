@@ -57,12 +57,22 @@ def test_a_daemon_that_is_not_there_is_6_with_what_to_type(
 
 
 @pytest.mark.parametrize(
-    "words", [["runz"], ["runs", "show"], ["runs", "list", "--nope"], ["--output", "xml", "status"]]
+    "words",
+    [
+        ["runz"],
+        ["runs", "show"],
+        ["runs", "list", "--nope"],
+        ["--output", "xml", "status"],
+        ["9" * 5000],
+        ["goals", "raise", "s", "--tokens", "9" * 5000],
+        ["goals", "raise", "s", "--tokens", "-" + "9" * 4000],
+        ["goals", "list", "--status", "so long " * 600],
+    ],
 )
 def test_usage_errors_are_2_and_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("kheish: ") and err.count("\n") == 1
+    assert out == "" and err.startswith("kheish: ") and err.count("\n") == 1 and len(err) < 500
 
     assert main(["--output=json", *words]) == 2
     assert json.loads(capsys.readouterr().err)["code"] == "usage"

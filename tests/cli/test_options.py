@@ -12,7 +12,7 @@ import click
 import pytest
 
 from kheish.cli.main import cli, main
-from tests.support.daemon_standin import Standin
+from tests.support.daemon_standin import Standin, run_view
 
 
 def commands(group: click.Group, *names: str) -> Iterator[tuple[str, click.Command]]:
@@ -93,3 +93,25 @@ def test_many_runs_are_cancelled_for_the_reason_that_is_given(at: Standin, selec
     assert main(["runs", "cancel", *words, "--reason", "a mistake"]) == 0
     sent = at.of("POST /v1/runs/cancel")[0].json
     assert {name: value for name, value in sent.items() if value} == {**selection, "reason": "a mistake"}
+
+
+@pytest.mark.parametrize(
+    ("later", "line"),
+    [
+        ("cancelled", "run_1 is cancelled. Stopped with it: reviewer."),
+        ("running", "run_1 was asked to stop, and still works. Stopped with it: reviewer."),
+    ],
+)
+def test_a_cancel_waits_a_moment_for_the_end(
+    at: Standin, capsys: pytest.CaptureFixture[str], later: str, line: str
+) -> None:
+    at.answers |= {
+        "GET /v1/runs": (200, {"items": [run_view("running")], "next_cursor": None}),
+        "GET /v1/runs/run_1": (200, run_view(later)),
+        "POST /v1/runs/run_1/cancel": (200, run_view("running", stopped={"agents": ["reviewer"], "runs": []})),
+        "POST /v1/runs/cancel": (200, {"items": [run_view(later)], "next_cursor": None}),
+    }
+    assert main(["runs", "cancel", "run_1"]) == 0
+    assert capsys.readouterr().out == f"{line}\n"
+    assert main(["runs", "cancel", "--all"]) == 0
+    assert capsys.readouterr().out == f"{line.split(' Stopped')[0]}\n"

@@ -69,6 +69,7 @@ def test_yaml_keeps_order_and_shows_texts_as_blocks() -> None:
     assert as_yaml("word") == "word"
 
 
+@pytest.mark.found("C12")
 @pytest.mark.parametrize(
     ("zone", "shown"), [("UTC", "2026-11-28 12:00:01Z"), ("Europe/Berlin", "2026-11-28 13:00:01+01"),
                         ("Asia/Kolkata", "2026-11-28 17:30:01+0530")]
@@ -83,6 +84,7 @@ def test_times_are_local_and_say_their_offset(monkeypatch: pytest.MonkeyPatch, z
         time.tzset()
 
 
+@pytest.mark.found("B6")
 def test_what_an_ascii_terminal_cannot_take_is_escaped_as_json_does() -> None:
     code = (
         "import sys; from kheish.cli import main; main._write_what_the_terminal_can();"

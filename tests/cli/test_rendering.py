@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from kheish.cli.rendering import Rendering, short_call
 from kheish.client.sse import Event
 
@@ -111,6 +113,7 @@ def test_requirements_that_nobody_can_check_are_not_counted_as_none_of_none() ->
     assert text(event("completion.checked", turn=1, findings=findings, met=True, commands_met=True)) == ""
 
 
+@pytest.mark.found("C9")
 def test_what_failed_shows_its_end_and_the_exit_status() -> None:
     content = "\n".join([*map(str, range(20)), "AssertionError: 1 != 2", "[exit status 3]"])
     spilled = {"sha256": "ab", "bytes": 90_000, "preview": "a\n" * 20}
@@ -120,6 +123,7 @@ def test_what_failed_shows_its_end_and_the_exit_status() -> None:
     assert "AssertionError" in text(event("tool.finished", call_id="c", tool="bash", is_error=True, content=content))
 
 
+@pytest.mark.found("C12")
 def test_what_is_asked_in_place_is_printed_once() -> None:
     """The prompt shows the call and its diff; the stream then says only what is new."""
     options = [{"id": "a", "label": "yes"}]

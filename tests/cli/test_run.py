@@ -24,6 +24,7 @@ def started(at: Standin) -> Standin:
     return at
 
 
+@pytest.mark.found("C4")
 def test_a_run_makes_its_session_where_it_is_not_there(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
     at.answers |= {"POST /v1/sessions": (201, SESSION), "POST /v1/sessions/s/runs": (202, run_view("queued"))}
 

@@ -10,6 +10,7 @@ from kheish.cli.main import main
 from kheish.offline import toolbook
 
 
+@pytest.mark.found("C6")
 def test_every_tool_is_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tools", "--quiet"]) == 0
     names = capsys.readouterr().out.split()

@@ -52,6 +52,7 @@ def test_a_daemon_that_comes_back_on_another_port_is_found_again(tmp_path: Path)
         events.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.found("C2")
 def test_wait_returns_at_the_end_or_when_a_user_is_needed_and_gives_up_in_time(daemon: Standin) -> None:
     client = Kheish(state_root=daemon.root)
     daemon.answers["GET /v1/runs/run_1"] = [
@@ -144,5 +145,6 @@ def test_a_read_does_not_wait_for_what_does_not_pass_by_itself(daemon: Standin) 
     assert len(daemon.of("GET /v1/runs/run_1")) == 1
 
 
+@pytest.mark.found("C3")
 def test_the_package_says_that_it_is_typed() -> None:
     assert files("kheish").joinpath("py.typed").is_file()

@@ -60,6 +60,7 @@ def is_indexed(daemon: Daemon) -> bool:
     return bool(events["journaled"] == events["newest"])
 
 
+@pytest.mark.demand(30)
 def test_a_long_session_opens_at_once_and_jumps_to_any_event(daemon: Daemon, chromium: Any) -> None:
     run(daemon, "long", "hello", "the beginning", "completed")
     rename(daemon, "long", EVENTS // 2)

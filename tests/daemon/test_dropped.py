@@ -9,6 +9,7 @@ from kheish.daemon import dropped
 BOM = b"\xef\xbb\xbf"
 
 
+@pytest.mark.found("B2")
 @pytest.mark.parametrize(
     ("name", "raw"),
     [

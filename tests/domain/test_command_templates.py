@@ -36,6 +36,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.found("S7")
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("value", HOSTILE)
 def test_what_is_given_is_one_word(tmp_path: Path, template: str, value: str) -> None:
@@ -79,6 +80,7 @@ def test_where_it_cannot_be_quoted_it_is_a_fault(template: str) -> None:
         assert "input_in_command" in [found.code for found in playbook_checks.check(data)]
 
 
+@pytest.mark.found("S7")
 @pytest.mark.parametrize(
     ("template", "is_bare", "runs"),
     [

@@ -19,6 +19,7 @@ def harness() -> Iterator[Harness]:
         yield started
 
 
+@pytest.mark.found("S2")
 def test_that_only_what_rules_allow_runs(harness: Harness) -> None:
     counts: Counter[str] = Counter()
 

@@ -145,6 +145,7 @@ def run(command: str | plainline.Plain, folder: Path) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.found("S2")
 def test_what_runs_means_what_was_read(tmp_path: Path) -> None:
     for name in ("-v", "b.py", "a.py", ".h.py"):
         (tmp_path / name).touch()

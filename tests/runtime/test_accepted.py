@@ -59,6 +59,7 @@ def body(rules: dialects.Rules, conversation: list[Message], has_tools: bool) ->
     return chat.body(Request(route_id="r", model="m", messages=found, tools=(TOOL,) if has_tools else ()))
 
 
+@pytest.mark.found("A5")
 @pytest.mark.parametrize("dialect", MODELS)
 @example(conversation=CUT_OFF, has_tools=True)
 @given(conversation=st.lists(messages, min_size=1, max_size=8), has_tools=st.booleans())

@@ -31,6 +31,7 @@ def fill(root: Path, **files: str) -> None:
         path.write_text(content)
 
 
+@pytest.mark.found("S11")
 @pytest.mark.parametrize(
     ("command", "named"),
     [
@@ -83,6 +84,7 @@ async def test_regular_files_of_the_workspace_that_are_words(it: Live, command: 
     assert (changed.digest != bound.digest) is bool(named)
 
 
+@pytest.mark.found("S11")
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -56,6 +56,7 @@ def test_what_is_larger_than_a_prompt_is_covered_in_parts() -> None:
     assert len(giant) == 1, "one that has no room at all is cut for its summary"
 
 
+@pytest.mark.found("A4")
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
@@ -74,6 +75,7 @@ def test_only_a_whole_text_is_a_summary(reply: Reply, kind: str) -> None:
     assert compaction.summary_of(Reply(text="<think>hm</think> All is done.")) == "All is done."
 
 
+@pytest.mark.found("A4")
 @pytest.mark.parametrize("answer", [{"text": ""}, call("list_files"), {"text": "<think>"}])
 async def test_history_stays_where_no_summary_can_be_had(it: Live, answer: dict[str, Any]) -> None:
     it.route(script={"echo": True})

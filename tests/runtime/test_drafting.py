@@ -31,6 +31,7 @@ async def completed(it: Live, text: str) -> None:
     assert run.status is Status.COMPLETED, run.error
 
 
+@pytest.mark.found("A6")
 @pytest.mark.parametrize(
     ("model", "dialect", "window", "says"),
     [
@@ -54,6 +55,7 @@ async def test_no_conversation_dies(
         assert any(one["omitted"] for one in it.data("model.requested")), "what does not fit is said"
 
 
+@pytest.mark.found("A5")
 async def test_a_cancelled_call_and_a_failed_run_are_no_obstacle_to_the_next(it: Live, server: StandIn) -> None:
     point(it, server, "mistral-small")
     server.queue += [Answer(text="", calls=(ToolCall(name="", id="i" * 46),)), Failure(status=403)]
@@ -76,6 +78,7 @@ async def test_long_arguments_that_are_no_json_are_told_and_kept(it: Live, serve
     await completed(it, "second")
 
 
+@pytest.mark.found("A5")
 async def test_a_refused_field_is_left_out_from_then_on(it: Live, server: StandIn) -> None:
     point(it, server, generation={"temperature": 0.5})
 
@@ -90,6 +93,7 @@ async def test_a_refused_field_is_left_out_from_then_on(it: Live, server: StandI
     assert ["temperature" in one.body for one in server.requests] == [True, False, False]
 
 
+@pytest.mark.found("A5")
 async def test_reasoning_goes_back_to_the_server_that_made_it_and_to_no_other(it: Live, server: StandIn) -> None:
     point(it, server, "a")
     server.queue += [Answer(reasoning="because")]
@@ -101,6 +105,7 @@ async def test_reasoning_goes_back_to_the_server_that_made_it_and_to_no_other(it
     assert not any("reasoning_content" in one for one in server.requests[-1].body["messages"])
 
 
+@pytest.mark.found("A6")
 @pytest.mark.parametrize("source", ["models", "props", "error"])
 async def test_the_window_is_learned(it: Live, server: StandIn, source: str) -> None:
     listed: dict[str, Any] = {"id": "any", "owned_by": "llamacpp", "meta": {"n_ctx_train": 100_000}}
@@ -129,6 +134,7 @@ async def test_a_server_that_cuts_streams_is_asked_for_a_whole_answer(it: Live, 
     assert strict.too_long == 3
 
 
+@pytest.mark.found("A6")
 async def test_tools_that_are_left_out_are_named(it: Live, server: StandIn) -> None:
     point(it, server, capabilities={"context_window": 4096})
     await completed(it, "hello")

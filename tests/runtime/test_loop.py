@@ -202,6 +202,22 @@ async def test_a_route_that_has_failed_gives_way_to_each_of_its_fallbacks(it: Li
     assert it.data("model.responded")[0]["route"] == "c"
 
 
+async def test_a_run_whose_routes_are_gone_says_why_of_each(it: Live) -> None:
+    it.script(DONE)
+    first = it.submit_run()
+    it.script(DONE, auth_ref="openai.none", fallbacks=["b", "gone"])
+    it.script({"error": {"status": 503}}, route="b", auth_ref="env:KHEISH_NO_SUCH_KEY")
+    run = await it.rest(first.run_id)
+    assert run.error is not None and run.error.code == "model_unavailable"
+    for part in ("no secret 'openai.none'", "has no KHEISH_NO_SUCH_KEY", "there is no route 'gone'"):
+        assert part in run.error.message
+    it.script(DONE)
+    second = it.submit_run(route="local")
+    it.state.definitions.by_kind["routes"].clear()
+    run = await it.rest(second.run_id)
+    assert run.error is not None and run.error.message == "No route is left: there is no route 'local'."
+
+
 async def test_a_route_that_fails_for_good_fails_the_run(it: Live) -> None:
     it.script(*[{"error": {"status": 503, "retry_after": 0}}] * 3, max_retries=1, patience="0s")
     run = await it.ask()

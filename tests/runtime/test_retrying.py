@@ -33,6 +33,7 @@ def test_backoff_doubles_with_jitter_and_obeys_the_server(monkeypatch: pytest.Mo
         assert 0.25 <= retrying.backoff(failures, None) <= min(30.0, 0.5 * 2 ** min(failures - 1, 30))
 
 
+@pytest.mark.found("A9")
 async def test_a_server_that_is_away_is_waited_for_beyond_all_retries(it: Live) -> None:
     it.script(*[AWAY] * 12, DONE, max_retries=2)
     run = await it.ask()
@@ -84,6 +85,7 @@ async def test_a_long_wait_gives_way_to_a_fallback_at_once(it: Live) -> None:
     assert (await it.ask(route="local")).output == "done"
 
 
+@pytest.mark.found("A9")
 @pytest.mark.parametrize("stop", ["cancel", "interrupt"])
 async def test_what_is_waited_for_is_shown_and_a_stop_ends_it(it: Live, stop: str) -> None:
     it.script({"error": {"status": 503, "message": "Loading model", "retry_after": 900}}, DONE)
@@ -141,6 +143,7 @@ class Answering(Local):
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
+@pytest.mark.found("A8")
 @pytest.mark.parametrize(
     ("reply", "code", "attempts"),
     [
@@ -202,6 +205,7 @@ async def test_the_model_is_told_of_the_calls_that_were_left_out(it: Live) -> No
     assert run.usage.tool_calls == bounds.CALLS - 1
 
 
+@pytest.mark.found("C10")
 async def test_tokens_of_failed_attempts_count(it: Live) -> None:
     half = Reply(text="half", finish_reason="length", usage=Usage(input_tokens=100, output_tokens=50))
     it.script(DONE)

@@ -80,12 +80,14 @@ def meets(command: str, *rules: Rule, mode: Any = "default") -> str:
     return decide(call, mode=mode, scopes=[("session", rules)], sandbox=facts, workspace=Path("/w")).decision
 
 
+@pytest.mark.found("S10")
 @pytest.mark.demand(16)
 @pytest.mark.parametrize("command", DENIED.values(), ids=DENIED)
 def test_what_is_denied_is_denied_however_it_is_spelled(command: str) -> None:
     assert [meets(command, ALLOW, DENY, mode=mode) for mode in ("default", "dont_ask", "bypass")] == ["deny"] * 3
 
 
+@pytest.mark.found("S10")
 @pytest.mark.demand(16)
 @pytest.mark.parametrize("command", UNSURE.values(), ids=UNSURE)
 def test_what_cannot_be_told_from_a_deny_asks_and_is_denied_in_bypass(command: str) -> None:

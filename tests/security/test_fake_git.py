@@ -25,6 +25,7 @@ def users_git_counts(root: Path, work: Path) -> None:
         user.kill()
 
 
+@pytest.mark.found("S15")
 @pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc")
 @pytest.mark.parametrize("above", ["", "setsid ", "env -i ", "nohup nice "])
 async def test_a_fake_git_of_a_job_holds_nothing(tmp_path: Path, above: str) -> None:

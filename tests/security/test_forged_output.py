@@ -42,6 +42,7 @@ def filled(value: Any, text: str) -> Any:
     return value.replace("{}", text) if isinstance(value, str) else value
 
 
+@pytest.mark.found("S13")
 @pytest.mark.parametrize("kind", ENTRIES)
 @pytest.mark.parametrize("end", ENDS)
 def test_only_heads_of_entries_begin_at_the_margin_of_a_journal(kind: str, end: str) -> None:
@@ -70,6 +71,7 @@ OUTPUTS = {
 }
 
 
+@pytest.mark.found("S13")
 @pytest.mark.parametrize("way", OUTPUTS)
 def test_nothing_that_is_obeyed_or_unseen_comes_through_any_output(way: str) -> None:
     shown = OUTPUTS[way](json.dumps(EVIL, ensure_ascii=False) if way == "JSON" else EVIL)

@@ -108,6 +108,7 @@ def obeyed(root: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.found("S5")
 @pytest.mark.parametrize("attack", ATTACKS, ids=ATTACKS)
 async def test_nothing_is_left_that_the_users_git_would_obey(root: Path, run, attack: str) -> None:
     before = obeyed(root)
@@ -135,6 +136,7 @@ async def test_agents_work_with_git_all_the_same(root: Path, run) -> None:
     assert git(root, "status", "--short") == "" or "deep" in git(root, "status", "--short")
 
 
+@pytest.mark.found("C1")
 @pytest.mark.parametrize(
     ("configured", "identity", "expected"),
     [

@@ -10,13 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.daemon import Daemon, until
 
-PIPES = ("secrets/recipients.txt", "secrets/x.age", "routes/pipe.yaml", "personas/pipe.md", "playbooks/p/pipe",
-         "inbox/s/pipe.md", "pending/approvals/pipe.yaml", "permissions.yaml")  # fmt: skip
-LINKS = ("routes/link.yaml", "personas/link.md", "playbooks/link", "inbox/s/link.md", "secrets/link.age")
-HUGE = ("routes/huge.yaml", "personas/huge.md", "playbooks/p/huge.bin", "pending/questions/huge.yaml")
+PIPES = ("secrets/recipients.txt", "secrets/x.age", "secrets/sub/x.age", "routes/pipe.yaml", "personas/pipe.md",
+         "playbooks/p/pipe", "inbox/s/pipe.md", "pending/approvals/pipe.yaml", "permissions.yaml", "mcp/pipe.yaml",
+         "schedules/pipe.yaml", "memory/shared/pipe.md", "pending/memory/pipe.yaml", "projects/pipe.yaml",
+         "workers/pipe.yaml")  # fmt: skip
+LINKS = ("routes/link.yaml", "personas/link.md", "playbooks/link", "inbox/s/link.md", "secrets/link.age",
+         "hooks/link.yaml", "channels/link.yaml", "connectors/link.yaml", "memory/shared/link.md")  # fmt: skip
+HUGE = ("routes/huge.yaml", "personas/huge.md", "playbooks/p/huge.bin", "pending/questions/huge.yaml",
+        "sources/huge.yaml", "outputs/huge.yaml", "memory/shared/huge.md", "pending/memory/huge.yaml")  # fmt: skip
 #: seconds that nothing else may wait for
 PATIENCE = 0.5
 KEYS = b"content: x\n" + b"".join(b"k%d: {a: 1}\n" % at for at in range(60_000))
@@ -60,6 +65,7 @@ def plant(root: Path) -> None:
             file.truncate(20 * 1024**3)
 
 
+@pytest.mark.found("S18")
 def test_pipes_links_and_sparse_files_are_told_and_edits_go_on(tmp_path: Path) -> None:
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}) as daemon:
         daemon.write("playbooks/p/playbook.yaml", "title: P\nobjective: o\n")

@@ -23,6 +23,7 @@ def require(live: Live, required: int, **more: Any) -> None:
     live.state.definitions.permissions = PermissionsFile.model_validate({"approvals": {"required": required}, **more})
 
 
+@pytest.mark.found("S14")
 @pytest.mark.parametrize(("required", "status"), [(1, Status.COMPLETED), (2, Status.WAITING_FOR_APPROVAL)])
 async def test_a_rule_that_one_left_in_the_session(required: int, status: Status, tmp_path: Path) -> None:
     async with living(tmp_path, permission_rules=[{"tool": "bash", "decision": "allow"}]) as live:
@@ -31,6 +32,7 @@ async def test_a_rule_that_one_left_in_the_session(required: int, status: Status
         assert (await live.ask()).status is status
 
 
+@pytest.mark.found("S14")
 @pytest.mark.parametrize(("required", "status"), [(1, Status.COMPLETED), (2, Status.WAITING_FOR_APPROVAL)])
 async def test_a_command_that_one_asked_to_check_completion_by(it: Live, required: int, status: Status) -> None:  # noqa: F811
     require(it, required)
@@ -67,6 +69,7 @@ def test_rules_that_ask_or_deny_still_count_and_keep_their_numbers() -> None:
     assert [rule and (rule.tool, rule.network) for rule in of_session] == [None, ("b", False), ("d", False)]
 
 
+@pytest.mark.found("S18")
 async def test_a_check_without_a_session_judges_by_the_workspace_of_a_new_one(
     it: Live,  # noqa: F811
     tmp_path: Path,

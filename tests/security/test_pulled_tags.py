@@ -80,6 +80,7 @@ def test_tags_of_tags_of_blobs_and_of_much_text_are_no_versions(tmp_path: Path) 
     assert {name for name, one in found.items() if one and one["commit"]} == {"good"}
 
 
+@pytest.mark.found("S9")
 def test_a_bomb_delays_no_start_and_is_read_once(fresh: Fresh) -> None:  # noqa: F811
     daemon = fresh(routes={"hello": [{"text": "hi"}]})
     root = daemon.root

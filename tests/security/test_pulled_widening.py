@@ -116,6 +116,7 @@ def test_a_new_output_and_one_that_is_switched_on_are_told() -> None:
     assert not widening.widened({new.path: new}, {})
 
 
+@pytest.mark.found("S16")
 def test_a_lifted_scope_a_lost_budget_and_executables_wait_for_a_user(tmp_path: Path) -> None:
     route = {"driver": "scripted", "script": {"echo": True}, "budget": {"model_calls": 3}}
     with Shared.fresh(tmp_path, routes={"echo": route}) as shared:

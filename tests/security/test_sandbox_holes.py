@@ -70,6 +70,7 @@ def confined(folder: Path, *argv: str, network: bool = False, **options: object)
     return run_now(folder / f"jobs{count}", spec)
 
 
+@pytest.mark.found("S3")
 @X86
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=ATTEMPTS)
 def test_a_confined_command_cannot(tmp_path: Path, attempt: str) -> None:
@@ -81,6 +82,7 @@ def test_a_confined_command_cannot(tmp_path: Path, attempt: str) -> None:
         assert end.output.strip() == expected, end
 
 
+@pytest.mark.found("S3")
 @pytest.mark.skipif(bool(probing.probe().gaps), reason="this kernel cannot scope abstract sockets")
 def test_abstract_sockets_of_other_processes_are_out_of_reach_though_the_network_is_there(tmp_path: Path) -> None:
     # given

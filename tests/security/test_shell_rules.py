@@ -117,6 +117,7 @@ def verdict(command: str, *more: Rule, mode: Any = "default") -> str:
     return decide(call, mode=mode, scopes=scopes, sandbox=facts, workspace=Path("/w")).decision
 
 
+@pytest.mark.found("S2")
 @pytest.mark.demand(16)
 @pytest.mark.parametrize("command", ATTACKS.values(), ids=ATTACKS)
 def test_shell_rule_bypass(command: str, tmp_path: Path) -> None:

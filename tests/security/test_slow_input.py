@@ -32,6 +32,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile.Scene]:
         yield scene
 
 
+@pytest.mark.found("S6")
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.campaign) for name in SLOW)])
 def test_it_holds_up_nobody_else(played: hostile.Scene, name: str) -> None:
     with hostile.Watch(played) as watch:

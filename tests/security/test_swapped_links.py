@@ -74,6 +74,7 @@ def unharmed(root: Path) -> bool:
     return found == dict.fromkeys(("AGENTS.md", "docs/AGENTS.md", "docs/key"), SECRET)
 
 
+@pytest.mark.found("S1")
 @pytest.mark.parametrize("has_call", [True, False], ids=["openat2", "openat"])
 def test_thousands_of_swaps_of_a_file_and_of_a_folder(
     root: Path, has_call: bool, monkeypatch: pytest.MonkeyPatch
@@ -129,6 +130,7 @@ def test_digests_patterns_targets_and_ignore_files_of_what_is_swapped(root: Path
     assert {files.digest(door, "check").sha256} == digests - {None}  # type: ignore[union-attr]
 
 
+@pytest.mark.found("S1")
 async def test_instructions_are_never_those_of_another_folder(tmp_path: Path) -> None:
     async with living(tmp_path) as it:
         (tmp_path / "secret").write_bytes(SECRET)
@@ -155,6 +157,7 @@ CALLS = {
 }
 
 
+@pytest.mark.found("S1")
 @pytest.mark.parametrize("tool", CALLS)
 async def test_a_folder_swapped_for_a_link_while_the_approval_waits(tmp_path: Path, tool: str) -> None:
     """The link stays inside, and leads to a folder that is denied: the write lands where it was judged, or nowhere."""
@@ -234,6 +237,7 @@ TARGETS = {
 }  # fmt: skip
 
 
+@pytest.mark.found("S1")
 def test_what_a_redirection_really_is(tmp_path: Path) -> None:
     root, keys = tmp_path / "work", tmp_path / "keys"
     for folder in (root / "docs", root / "src", root / ".git", keys):

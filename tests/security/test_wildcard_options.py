@@ -118,6 +118,7 @@ def allow(match: str, workdir: str = ".") -> Rule:
     return Rule(tool="bash", match=match, decision="allow", workdir=workdir)
 
 
+@pytest.mark.found("S5")
 @pytest.mark.demand(16)
 @pytest.mark.parametrize(("match", "command"), ATTACKS.items(), ids=ATTACKS)
 def test_an_option_that_runs_or_writes_asks(match: str, command: str, tmp_path: Path) -> None:
@@ -175,6 +176,7 @@ def test_git_in_another_repository_asks(made: str, command: str, workdir: str | 
     assert verdict("git status", *rules, workspace=root) == "allow"
 
 
+@pytest.mark.found("S5")
 def test_a_workspace_that_became_a_bare_repository_asks(tmp_path: Path) -> None:
     for name in ("objects", "refs"):
         (tmp_path / name).mkdir()

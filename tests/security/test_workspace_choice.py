@@ -36,6 +36,7 @@ async def token(w: World, name: str, role: str, **more: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {made['token']}"}
 
 
+@pytest.mark.found("S4")
 @pytest.mark.parametrize(
     ("workspace", "keys"),
     [
@@ -90,6 +91,7 @@ def test_what_shows_the_daemon_itself_or_is_no_path(workspace: str) -> None:
         workspaces.check(Hidden(()), Path(workspace))
 
 
+@pytest.mark.found("S4")
 async def test_who_chooses_which_workspace(w: World, tmp_path: Path) -> None:
     listed, outside = tmp_path / "listed" / "one", tmp_path / "outside"
     for folder in (listed, outside, tmp_path / "work" / "sub"):
@@ -143,6 +145,7 @@ CALLS = {
 }
 
 
+@pytest.mark.found("S4")
 @pytest.mark.parametrize("tool", CALLS)
 @pytest.mark.parametrize("path", ["hard", "other/secret", "own/secret", "own/deep/secret", "link"])
 async def test_what_is_hidden_is_opened_by_no_name(tool: str, path: str, context: Any, root: Path) -> None:  # noqa: F811

@@ -87,6 +87,7 @@ async def test_a_folder_with_very_many_names(context: Any, root: Path, monkeypat
     assert "more than 100 entries" in listed and listed.count("\n") == 101
 
 
+@pytest.mark.found("S6")
 def test_a_daemon_whose_workspace_has_a_fifo_for_instructions(tmp_path: Path) -> None:
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}) as daemon:
         os.mkfifo(daemon.workspace / "AGENTS.md")

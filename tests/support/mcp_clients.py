@@ -49,19 +49,21 @@ class User:
 
 
 @asynccontextmanager
-async def over_http(daemon: Daemon, mode: str = "auto", user: Any = None, token: str = "") -> AsyncIterator[Client]:
+async def over_http(
+    daemon: Daemon, mode: str = "auto", user: Any = None, token: str = "", heard: Any = None
+) -> AsyncIterator[Client]:
     headers = {"authorization": f"Bearer {token or daemon.token}"}
     async with httpx2.AsyncClient(headers=headers, timeout=90, trust_env=False) as http:
         transport = streamable_http_client(f"{daemon.url}/mcp", http_client=http)
-        async with Client(transport, mode=mode, elicitation_callback=user) as client:
+        async with Client(transport, mode=mode, elicitation_callback=user, message_handler=heard) as client:
             yield client
 
 
 @asynccontextmanager
-async def over_stdio(daemon: Daemon, mode: str = "auto", user: Any = None) -> AsyncIterator[Client]:
+async def over_stdio(daemon: Daemon, mode: str = "auto", user: Any = None, heard: Any = None) -> AsyncIterator[Client]:
     words = ["-m", "kheish.cli.main", "--state-root", str(daemon.root), "mcp", "serve"]
     server = StdioServerParameters(command=sys.executable, args=words, env=daemon.environment())
-    async with Client(server, mode=mode, elicitation_callback=user) as client:
+    async with Client(server, mode=mode, elicitation_callback=user, message_handler=heard) as client:
         yield client
 
 

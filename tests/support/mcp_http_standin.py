@@ -27,6 +27,8 @@ class Standin:
     old: bool = False
     elsewhere: str | None = None  # the authorization server that it names, instead of its own
     big: int = 0
+    cuts: bool = False  # the stream of a call, before its answer
+    refusal: str | None = None  # what calls are answered with, as an error
     sessions: set[str] = field(default_factory=set)
     calls: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -37,6 +39,9 @@ class Standin:
     revoked: list[str] = field(default_factory=list)
     expires_in: int = 3600
     refuses: bool = False  # the renewal of tokens
+    is_lazy: bool = False  # it greets everyone, and asks for a login later
+    scope: str | None = None  # what calls need
+    granted: str = ""  # the scope of the newest login
     opened: list[str] = field(default_factory=list)  # the pages of logins
 
     def forget(self) -> None:
@@ -117,6 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         one.grants.append(given)
         if given["grant_type"] == "authorization_code":
             asked = one.codes.pop(given["code"])
+            one.granted = asked.get("scope", "")
             digest = hashlib.sha256(given["code_verifier"].encode()).digest()
             assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == asked["code_challenge"]
         elif one.refuses:
@@ -124,22 +130,30 @@ class _Handler(BaseHTTPRequestHandler):
             return
         token = f"access-token-{len(one.grants)}-of-the-standin"
         one.tokens = {token}
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": one.expires_in}
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": one.expires_in, "scope": one.granted}
         self._send(200, {**answer, "refresh_token": f"refresh-token-{len(one.grants)}-of-the-standin"})
 
     def _mcp(self, message: dict[str, Any]) -> None:
         one = self.standin
         one.headers.append(dict(self.headers))
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
-        if (one.needs is not None and token != one.needs) or (one.has_oauth and token not in one.tokens):
+        is_greeting = message["method"] in ("server/discover", "initialize", "notifications/initialized")
+        is_open = one.is_lazy and is_greeting
+        if (one.needs is not None and token != one.needs) or (
+            one.has_oauth and token not in one.tokens and not is_open
+        ):
             more = {
                 "WWW_Authenticate": f'Bearer resource_metadata="{one.url}/.well-known/oauth-protected-resource/mcp"'
             }
             self._send(401, {"error": "unauthorized"}, **(more if one.has_oauth else {}))
             return
         method, session = message["method"], self.headers.get("mcp-session-id")
+        if one.scope is not None and method == "tools/call" and one.scope not in one.granted.split():
+            self._send(403, {}, WWW_Authenticate=f'Bearer error="insufficient_scope", scope="{one.scope}"')
+            return
         if method == "server/discover":
-            self._send(400, {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}})
+            error = {"code": -32000, "message": "Bad Request: Server not initialized"}
+            self._send(400, {"jsonrpc": "2.0", "id": None, "error": error})  # as the TypeScript SDK does
         elif method == "initialize":
             new = f"session-{len(one.headers)}"
             one.sessions.add(new)
@@ -158,13 +172,16 @@ class _Handler(BaseHTTPRequestHandler):
         one, params = self.standin, message.get("params") or {}
         schema = {"type": "object", "properties": {"text": {"type": "string"}}}
         if message["method"] == "tools/list":
-            result: Any = {"tools": [{"name": "echo", "description": "Echo.", "inputSchema": schema}]}
+            answer: Any = {"result": {"tools": [{"name": "echo", "description": "Echo.", "inputSchema": schema}]}}
         else:
             one.calls.append(params["arguments"])
             content = "x" * one.big if one.big else f"web: {params['arguments'].get('text')}"
-            result = {"content": [{"type": "text", "text": content}]}
-        data = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
-        self._send(200, f"event: message\ndata: {data}\n\n".encode(), Content_Type="text/event-stream")
+            answer = {"result": {"content": [{"type": "text", "text": content}]}}
+            if one.refusal is not None:
+                answer = {"error": {"code": -32000, "message": one.refusal}}
+        data = json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer})
+        events = ": at it\n\n" if one.cuts and "result" in answer and one.calls else f"event: message\ndata: {data}\n\n"
+        self._send(200, events.encode(), Content_Type="text/event-stream")
 
 
 @contextmanager

@@ -77,3 +77,12 @@ def test_forked_helpers_have_the_daemons_words_and_end_with_it_or_alone(tmp_path
         daemon.end_of_life()
         assert daemon.start().stop() == 0
         until(lambda: not daemon.helpers(), what="they have ended with the daemon")
+
+
+@pytest.mark.found("C13")
+def test_ctrl_c_reaches_children_of_tests_that_were_started_in_the_background() -> None:
+    press = "subprocess.run(['sh', '-c', 'kill -INT $$; exit 7']).returncode"
+    script = f"import signal, subprocess\nsignal.signal(2, signal.SIG_IGN)\nimport tests.conftest\nprint({press})"
+    top = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=top, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"-{signal.SIGINT:d}\n"), done.stderr

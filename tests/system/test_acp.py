@@ -50,6 +50,11 @@ class Editor(acp.Client):
         self.withdrawn = asyncio.Event()
         self.seen = asyncio.Event()
 
+    def notice(self, event: Any) -> None:
+        """See each message; the library has no handler for withdrawn requests."""
+        if event.message.get("method") == "$/cancel_request":
+            self.withdrawn.set()
+
     async def session_update(self, session_id: str, update: Any, **_: Any) -> None:
         self.updates.append(update)
         self.seen.set()
@@ -58,11 +63,7 @@ class Editor(acp.Client):
         self.asked.append(tool_call)
         self.seen.set()
         if self.decision is None:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                self.withdrawn.set()
-                raise
+            await asyncio.Event().wait()
         chosen = DeniedOutcome(outcome="cancelled") if self.decision == "" else AllowedOutcome(
             outcome="selected", option_id=self.decision or ""
         )  # fmt: skip
@@ -83,7 +84,9 @@ class Editor(acp.Client):
 async def connected(daemon: Daemon, editor: Editor, *words: str, forms: bool = True) -> AsyncIterator[Any]:
     command = [sys.executable, "-m", "kheish.cli.main", "acp", *words, "--state-root", str(daemon.root)]
     environment = {**os.environ, **daemon.environment()}
-    async with acp.spawn_agent_process(editor, *command, env=environment, use_unstable_protocol=True) as (agent, _):
+    async with acp.spawn_agent_process(
+        editor, *command, env=environment, use_unstable_protocol=True, observers=[editor.notice]
+    ) as (agent, _):
         able = ElicitationCapabilities(form=ElicitationFormCapabilities()) if forms else None
         begun = await agent.initialize(protocol_version=1, client_capabilities=ClientCapabilities(elicitation=able))
         assert begun.agent_info.name == "kheish" and begun.agent_capabilities.load_session
@@ -127,9 +130,12 @@ async def test_an_editor_works_with_sessions_of_the_daemon(daemon: Daemon) -> No
         await agent.prompt(session_id=id, prompt=[acp.text_block("ask me")])
         assert "Which way?" in editor.asked[1][0] and "right" in editor.text()
 
-        loaded, again = Editor(), id
+        fork = (await agent.fork_session(session_id=id, cwd=str(folder))).session_id
+        await agent.set_config_option(session_id=fork, config_id="route", value="hello")
+        await agent.prompt(session_id=fork, prompt=[acp.text_block("fork")])
+        loaded, again, forked = Editor(), id, Editor()
         listed = await agent.list_sessions(cwd=str(folder))
-        assert [one.session_id for one in listed.sessions] == [id]
+        assert {one.session_id for one in listed.sessions} == {id, fork}
         with pytest.raises(acp.RequestError) as refused:
             await agent.load_session(cwd=str(folder), session_id="nothing", mcp_servers=[])
         assert "nothing" in str(refused.value)
@@ -138,6 +144,9 @@ async def test_an_editor_works_with_sessions_of_the_daemon(daemon: Daemon) -> No
         assert loaded.text("user_message_chunk") == "youlookask me"
         assert "hello you" in loaded.text() and "it said" in loaded.text()
         assert loaded.statuses().count("completed") == 2
+    async with connected(daemon, forked) as agent:
+        await agent.load_session(cwd=str(folder), session_id=fork, mcp_servers=[])
+        assert forked.text("user_message_chunk") == "youlookask mefork" and forked.text().endswith("hello fork")
 
 
 async def test_the_first_answer_counts_and_the_other_is_withdrawn(daemon: Daemon) -> None:
@@ -153,6 +162,7 @@ async def test_the_first_answer_counts_and_the_other_is_withdrawn(daemon: Daemon
         daemon.client.approvals.resolve(approval["approval_id"], "deny", reason="no")
         done = await asyncio.wait_for(prompting, 30)
         assert done.stop_reason == "end_turn" and "failed" in editor.statuses()
+        await asyncio.wait_for(editor.withdrawn.wait(), 30)
         assert len(daemon.client.approvals.get(approval["approval_id"])["decisions"]) == 1
 
 

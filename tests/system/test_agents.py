@@ -61,6 +61,9 @@ ROUTES: dict[str, Any] = {
         {"tool_calls": [use("request_parent_clarification", question="tabs or spaces?")]},
         {"text": "I use: {{last_result}}"},
     ],
+    "hurried": [{"tool_calls": [use("request_parent_clarification", question="?", timeout="200ms")]}, TELL],
+    "fails": [{"error": {"status": 400}}],
+    "thinks": [{"text": "spaces", "delay": "1s"}],
     "decides": [spawn("kid", route="unsure"), WAIT, TELL],
     "asks": [spawn("kid", route="kid"), {"tool_calls": [use("bash", command="id -u")]}, {"text": "done"}],
 }
@@ -255,6 +258,13 @@ def test_a_child_may_only_narrow(daemon: Daemon) -> None:
     assert [one["allow"] for one in left] == [scope["allow"], ["write_*", "grep_search"]], "lists intersect"
 
 
+def test_a_folder_that_cannot_be_is_refused(daemon: Daemon) -> None:
+    agent = root(daemon, "folders")
+    for cwd in ("missing", "a\0b", "x" * 4000):
+        with pytest.raises(Invalid, match="no folder of the parent's workspace"):
+            daemon.client.agents.spawn(agent, "kid", prompt="x", cwd=cwd)
+
+
 def test_the_same_request_gives_the_same_child(daemon: Daemon) -> None:
     agent = root(daemon, "same")
     first = daemon.client.agents.spawn(agent, "kid", prompt="x", spawn_request_id="one")
@@ -302,17 +312,30 @@ def test_a_child_asks_its_parent_which_waits_for_it(daemon: Daemon) -> None:
     assert kinds == {"input": "completed", "parent_clarification": "completed"}
 
 
-def test_a_cancelled_clarification_is_told(daemon: Daemon) -> None:
-    daemon.client.sessions.create("unclear", route="slow")
-    run = daemon.client.runs.start("unclear", "go", route="decides")
+def test_each_end_of_a_clarification_is_told(daemon: Daemon) -> None:
+    told = {
+        "declined": "The parent declined to answer.",
+        "expired": "The time for an answer is over.",
+        "interrupted": "The parent was interrupted before it answered.",
+        "cancelled": "The question was cancelled.",
+    }
+    routes = {"declined": ("fails", "unsure"), "expired": ("slow", "hurried"), "interrupted": ("thinks", "unsure")}
+    kids = {}
+    for name in told:
+        above, below = routes.get(name, ("slow", "unsure"))
+        agent = root(daemon, f"unclear-{name}", above)
+        kids[name] = daemon.client.agents.spawn(agent, "kid", prompt="go", route=below)["agent_id"]
 
-    def asked() -> Any:
-        runs = daemon.client.runs.list(session="unclear", kind="parent_clarification")["items"]
+    def asked(session: str) -> Any:
+        runs = daemon.client.runs.list(session=session, kind="parent_clarification")["items"]
         return runs[0] if runs and runs[0]["status"] == "running" else None
 
-    daemon.client.runs.cancel(until(asked, what="the question")["run_id"])
-    run = daemon.client.runs.get(run.run_id, wait="30s")
-    assert run.status == "completed" and "The question was cancelled." in str(run.output)
+    until(lambda: asked("unclear-interrupted"), what="the question")
+    daemon.client.sessions.interrupt("unclear-interrupted")
+    daemon.client.runs.cancel(until(lambda: asked("unclear-cancelled"), what="the question")["run_id"])
+    for name, words in told.items():
+        kid = until(lambda name=name: settled(daemon, kids[name]), what=f"{name} is told")  # type: ignore[misc]
+        assert words in kid["result"]["output"], name
 
 
 @pytest.mark.parametrize(("context", "seen"), [("none", 0), ("last:2", 1), ("all", 2)])

@@ -72,6 +72,7 @@ def test_an_approval_is_an_interrupt_and_is_resumed(daemon: Daemon) -> None:
     assert daemon.http("POST", "/agui", body("thread-2", "r2", resume=[wrong])).status_code == 409
     missing = {"interruptId": interrupt.id, "status": "resolved", "payload": {"decision": "maybe"}}
     assert daemon.http("POST", "/agui", body("thread-2", "r2", resume=[missing])).status_code == 400
+    assert text(events(daemon, body("thread-2", "r1", "go", "asks"))) == "I look.", "again, from the beginning"
     allowed = {"interruptId": interrupt.id, "status": "resolved", "payload": {"decision": "allow"}}
     assert daemon.http("POST", "/agui", body("thread-1", "r9", resume=[allowed])).status_code == 400
     found = events(daemon, body("thread-2", "r2", resume=[allowed]))
@@ -79,6 +80,7 @@ def test_an_approval_is_an_interrupt_and_is_resumed(daemon: Daemon) -> None:
     assert "TOOL_CALL_RESULT" in [one.type.value for one in found]
     ids = [[one.message_id for one in part if one.type == "TEXT_MESSAGE_START"] for part in (begun, found)]
     assert len(ids[0]) == len(ids[1]) == 1 and ids[0] != ids[1], "a resumed run adds messages, and changes none"
+    assert text(events(daemon, body("thread-2", "r2", resume=[allowed]))) == text(found), "a repeated answer"
     (approval,) = daemon.client.approvals.list(session="thread-2")["items"]
     decision = approval["decisions"][0]
     assert (decision["decision"], decision["via"], decision["person"]) == ("allow", "agui", None)
@@ -92,6 +94,7 @@ def test_a_question_is_an_interrupt(daemon: Daemon) -> None:
 
 
 def test_refusals(daemon: Daemon) -> None:
+    assert {"agui", "mcp", "openai", "sessions"} <= set(daemon.client.status()["features"])
     assert events(daemon, body("thread-4", "r1", "x", "broken"))[-1].type == "RUN_ERROR"
     tools = [{"name": "f", "description": "", "parameters": {}}]
     refused = daemon.http("POST", "/agui", body("thread-5", "r1", "x", tools=tools))

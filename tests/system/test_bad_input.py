@@ -26,6 +26,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str, str]] = {
     "unknown decision": (
         "POST", "/v1/approvals/appr_x/resolve", {"body": {"decision": "maybe"}}, 400, "invalid_request", "decision",
     ),
+    "workspace with a long name": (
+        "POST", "/v1/sessions", {"body": {"workspace": f"/{'x' * 4000}"}}, 400, "workspace_not_allowed", "too long",
+    ),
     "unknown run": ("GET", "/v1/runs/run_nothing", {}, 404, "not_found", "run_nothing"),
 }  # fmt: skip
 

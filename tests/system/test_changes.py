@@ -67,6 +67,7 @@ def changed(fresh: Fresh) -> Daemon:
     return daemon
 
 
+@pytest.mark.found("C12")
 def test_what_a_session_changed_in_all(changed: Daemon) -> None:
     page = changed.client.sessions.changes("s")
     files = {file["path"]: file for file in page["items"]}

@@ -230,6 +230,7 @@ def test_a_large_output_is_delivered_whole(daemon: Daemon, site: Receiver) -> No
     assert site.to(path)[0].json["data"]["content"] == LONG
 
 
+@pytest.mark.demand(8)
 def test_deliveries_survive_kills_in_the_order_of_their_target(daemon: Daemon, site: Receiver) -> None:
     """Several kills while a slow receiver has deliveries: none is lost, the order is kept, and an attempt that was cut
     off is marked."""

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.daemon import Daemon
 
@@ -28,6 +29,7 @@ print(run.status.value, run.output, run.settings.permission_mode, len(page.items
 """
 
 
+@pytest.mark.found("C3")
 def test_a_generated_client_starts_and_reads_a_run(shared: Daemon, tmp_path: Path) -> None:
     token = (shared.root / ".kheish" / "token").read_text().strip()
     described = httpx.get(f"{shared.url}/openapi.json", headers={"Authorization": f"Bearer {token}"})

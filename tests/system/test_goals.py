@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kheish.cli.output import when
 from tests.support.daemon import QUICK, Daemon, allow, bash, call, scripted, until
 from tests.system.test_schedules import clocked
 
@@ -161,6 +162,7 @@ def test_a_claim_is_checked_by_the_requirement(shared: Daemon) -> None:
 def test_an_agent_waits_and_a_message_of_a_user_goes_first(shared: Daemon) -> None:
     begin(shared, "waits", "waits")
     found = until(lambda: (one := shared.client.goals.get("waits"))["wait_until"] and not one["run_id"] and one)
+    assert when(found["wait_until"]) in shared.cli("goals", "list", "--session", "waits").stdout
     assert (found["next"], found["continuations"]) == ("look at CI", 1)
     run = shared.client.runs.start("waits", "hello", route="hello", wait="20s")
     assert run.data["status"] == "completed" and shared.client.goals.get("waits")["continuations"] == 1
@@ -217,10 +219,12 @@ def test_a_budget_ends_in_one_wrap_up_and_a_raise_continues(shared: Daemon) -> N
     purposes = [one["request"]["metadata"]["purpose"] for one in runs(shared, "spends")][4:]
     assert purposes.count("wrap_up") == 1 and purposes[-1] == "wrap_up"
     assert found["usage"]["tokens"] >= 520, "usage only grows"
-    assert (
-        shared.http("PUT", "/v1/sessions/spends/goal", {"objective": "x", "budget": {"tokens": 9}}).json()["goal_id"]
-        == found["goal_id"]
-    )
+    for body in ({"objective": "x"}, {"objective": "x", "budget": {"tokens": 9}}):
+        refused = shared.http("PUT", "/v1/sessions/spends/goal", body)
+        assert refused.status_code == 409 and "used up its budget (tokens)" in refused.json()["detail"]
+    again = shared.http("PUT", "/v1/sessions/spends/goal", {"objective": "x", "budget": {"tokens": 9000}}).json()
+    assert (again["goal_id"], again["status"]) == (found["goal_id"], "active")
+    shared.client.goals.clear("spends")
 
 
 @pytest.mark.demand(14)

@@ -187,6 +187,7 @@ def test_an_edit_that_a_commit_from_a_stale_index_took_out_of_the_branch_is_comm
     until(lambda: git(shared.root, "status", "--short", path) == "", what="the index has it, too")
 
 
+@pytest.mark.found("C12")
 def test_an_edit_is_one_commit_in_its_makers_name_with_the_entry_that_tells_of_it(fresh: Fresh) -> None:
     daemon = fresh(routes={"hello": [{"text": "hi"}]})
     git(daemon.root, "config", "user.name", "Ada")

@@ -14,7 +14,7 @@ import pytest
 from kheish.errors import Conflict, FetchFailed
 from tests.support.daemon import Daemon, until
 from tests.support.mcp_http_standin import Standin, serving
-from tests.system.test_mcp import ALLOWED, put
+from tests.system.test_mcp import ALLOWED, calls, put
 
 CONFIG = {"network": {"allow": ["127.0.0.1"]}}
 
@@ -44,6 +44,25 @@ def test_a_session_that_the_server_forgot_is_begun_again_and_the_call_repeated_o
         put(daemon, "forgets", {"url": f"{web.url}/mcp"})
         daemon.client.mcp.connect_server("forgets")
         assert len(web.headers) - methods <= 3, "the era is remembered: no probe"
+
+
+def test_an_error_of_a_server_is_its_answer_and_a_cut_leaves_the_outcome_unknown(daemon: Daemon) -> None:
+    turns = calls("mcp__errs__echo", text="hi")
+    daemon.http("PUT", "/v1/routes/errs", {"driver": "scripted", "script": {"turns": turns}})
+    daemon.client.sessions.create("errs", route="errs")
+
+    def said() -> str:
+        return daemon.client.runs.start("errs", "go", wait="30s").output
+
+    with serving(refusal="out of paper") as web:
+        put(daemon, "errs", {"url": f"{web.url}/mcp"})
+        assert "answered with an error: out of paper (code -32000)" in said()
+        web.refusal, web.cuts = None, True
+        assert "whether the call was executed is not known" in said()
+        web.cuts = False
+        assert said() == "web: hi" and len(web.calls) == 3, "nothing was repeated"
+        codes = {one["code"] for one in daemon.client.problems()["items"] if one["path"] == "mcp/errs.yaml"}
+        assert not codes, "the first greeting held"
 
 
 def test_a_bearer_token_comes_from_a_slot(daemon: Daemon) -> None:
@@ -108,6 +127,24 @@ def test_a_login_by_oauth_is_kept_in_the_vault_renewed_and_revoked(daemon: Daemo
         assert daemon.cli("mcp", "oauth", "revoke", "oauth").returncode == 0
         assert web.revoked == ["refresh-token-2-of-the-standin"]
         assert not [one for one in daemon.client.access.accounts()["items"] if one["kind"] == "oauth"]
+
+
+def test_a_login_asks_for_the_scopes_of_the_file_and_for_what_a_call_lacked(daemon: Daemon) -> None:
+    with serving(has_oauth=True, is_lazy=True, scope="notes:write") as web:
+        file = {"url": f"{web.url}/mcp", "auth": {"oauth": {"scopes": ["notes:read"]}}}
+        put(daemon, "scoped", file)
+        assert log_in(daemon, web, "scoped")["status"] == "done", "the server asks for it after its greeting"
+        assert web.granted == "notes:read"
+        with pytest.raises(FetchFailed, match=r"has not the scope notes:write .* kheish mcp login scoped"):
+            echo(daemon, "scoped")
+        assert daemon.client.mcp.get("scoped")["state"] == "ready" and not web.calls
+        assert log_in(daemon, web, "scoped")["status"] == "done"
+        assert web.granted == "notes:read notes:write"
+        assert echo(daemon, "scoped") == "web: hi"
+    with serving() as web:
+        put(daemon, "open", {"url": f"{web.url}/mcp", "auth": {"oauth": {}}})
+        with pytest.raises(Conflict, match="asks for no login"):
+            daemon.client.access.add_account(server="open")
 
 
 def test_tokens_of_one_issuer_are_never_used_with_another(daemon: Daemon) -> None:

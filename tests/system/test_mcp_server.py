@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated, SubscriptionLost, ToolsListChanged
+from mcp.shared.exceptions import MCPError
 
 from kheish.errors import Forbidden, PersonRequired
 from tests.support import mcp_clients as clients
@@ -248,6 +249,66 @@ def test_a_modern_client_is_told_what_changes(fresh: Any, over: Any) -> None:
     asyncio.run(asyncio.wait_for(drive(), 60))
 
 
+@pytest.mark.filterwarnings("ignore:resources/:mcp.shared.exceptions.MCPDeprecationWarning")  # 2026-07-28 has none
+@pytest.mark.parametrize("over", [over_http, over_stdio])
+def test_a_client_of_the_handshake_is_told_what_changes(fresh: Any, over: Any) -> None:
+    daemon = fresh(routes={"hello": ROUTES["hello"]})
+    daemon.client.sessions.create("watched", route="hello")
+    uri, heard = "kheish://sessions/watched", asyncio.Queue[Any]()
+
+    async def note(message: Any) -> None:
+        await heard.put((message.method.removeprefix("notifications/"), getattr(message.params, "uri", None)))
+
+    async def until_heard(method: str, uri: str | None = None) -> None:
+        while await heard.get() != (method, uri):
+            pass
+
+    async def drive() -> None:
+        async with over(daemon, "legacy", heard=note) as client:
+            can = client.server_capabilities
+            assert can.tools.list_changed and can.resources.list_changed and can.resources.subscribe
+            for wrong in ("file:///etc/passwd", "kheish://flows/%2e%2e%2f"):
+                with pytest.raises(MCPError, match="to subscribe to"):
+                    await client.subscribe_resource(wrong)
+            await client.subscribe_resource(uri)
+            run = await asyncio.to_thread(daemon.client.runs.start, "watched", "x")
+            await until_heard("resources/updated", uri)
+            await asyncio.to_thread(daemon.run, run.run_id)
+            await asyncio.to_thread(daemon.client.sessions.create, "another", route="hello")
+            await until_heard("resources/list_changed")
+            await client.unsubscribe_resource(uri)
+            while not heard.empty():
+                heard.get_nowait()
+            await asyncio.to_thread(daemon.client.runs.start, "watched", "y", wait="20s")
+            file = {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", "mcp": {"approvals": "tool"}}
+            daemon.write("kheish.yaml", file)
+            while (found := await heard.get()) != ("tools/list_changed", None):
+                assert found != ("resources/updated", uri), "it is not subscribed to any more"
+
+    asyncio.run(asyncio.wait_for(drive(), 60))
+
+
+async def subscribe_with_limits(daemon: Daemon) -> None:
+    """Subscribe as a client of the handshake with a token for the session `own`."""
+    limited = token(daemon, "limited-subscriber", "operator", sessions=["own"])
+    heard = asyncio.Queue[str]()
+
+    async def note(message: Any) -> None:
+        await heard.put(f"{message.method} {getattr(message.params, 'uri', '')}")
+
+    async with over_http(daemon, "legacy", token=limited, heard=note) as client:
+        for refused in ("kheish://sessions/others", "kheish://playbooks/incident-triage"):
+            with pytest.raises(MCPError):
+                await client.subscribe_resource(refused)
+        await client.subscribe_resource("kheish://sessions/own")
+        for id in ("others", "own"):
+            await asyncio.to_thread(daemon.client.runs.start, id, "x", wait="20s")
+        assert await heard.get() == "notifications/resources/updated kheish://sessions/own"
+        await client.unsubscribe_resource("kheish://sessions/own")
+        assert (await client.list_tools()).tools
+
+
+@pytest.mark.filterwarnings("ignore:resources/:mcp.shared.exceptions.MCPDeprecationWarning")
 def test_a_limited_token_is_told_of_its_sessions_only(daemon: Daemon) -> None:
     for id in ("own", "others"):
         daemon.client.sessions.create(id, route="hello")
@@ -267,6 +328,7 @@ def test_a_limited_token_is_told_of_its_sessions_only(daemon: Daemon) -> None:
                         await anext(events)
 
     asyncio.run(asyncio.wait_for(drive(), 60))
+    asyncio.run(asyncio.wait_for(subscribe_with_limits(daemon), 60))
     stranger = token(daemon, "limited-stranger", "operator", sessions=["own"])
     others = {"notifications": {"resourceSubscriptions": ["kheish://sessions/others"]}}
     refused = modern(daemon, "subscriptions/listen", others, token=stranger)["error"]
@@ -365,6 +427,8 @@ def test_a_limited_token_sees_its_sessions_only(daemon: Daemon) -> None:
 
     assert call("get_run", run_id=run_id)["structuredContent"]["session_id"] == "mine"
     assert call("list_waiting", session="mine")["structuredContent"]["approvals"]
+    listed = call("list_sessions")["structuredContent"]
+    assert "theirs" not in str(listed) and "mine" in str(listed)
     for name, arguments in (
         ("get_run", {"run_id": other}),
         ("wait", {"id": other}),
@@ -372,7 +436,6 @@ def test_a_limited_token_sees_its_sessions_only(daemon: Daemon) -> None:
         ("read_session", {"session": "theirs"}),
         ("list_runs", {"session": "theirs"}),
         ("list_runs", {}),
-        ("list_sessions", {}),
         ("list_waiting", {}),
         ("start_run", {"session": "theirs", "content": "x"}),
         ("start_run", {"content": "x"}),
@@ -382,7 +445,7 @@ def test_a_limited_token_sees_its_sessions_only(daemon: Daemon) -> None:
     pages = [
         modern(daemon, "resources/list", {"cursor": one}, token=limited)["result"] for one in ("sessions", "flows")
     ]
-    assert not any(page["resources"] for page in pages)
+    assert [[one["name"] for one in page["resources"]] for page in pages] == [["mine"], []]
     assert modern(daemon, "tasks/get", {"taskId": other}, token=limited, tasks=True)["error"]["code"] == -32602
 
 

@@ -24,25 +24,32 @@ ALWAYS = 6
 LONG = b"\xe9" * 250
 #: where each single byte is tried, and where each class of names is
 BYTEWISE = ("inbox/notes", "routes", "secrets")
+#: folders of Definitions in YAML, beside routes
+KINDS = ("mcp", "hooks", "schedules", "channels", "projects", "outputs", "connectors", "sources", "workers")
 PLACES = (
     *BYTEWISE, "personas", "playbooks/p", "pending/approvals", "inbox", "playbooks", "pending",
     "pending/questions", "sessions", "sessions/2026-01-01", "journals",
     "journals/daemon", "flows", "", ".kheish", "inbox/rejected", "schemas", "conflicts",
+    *KINDS, "skills", "skills/s", "memory", "memory/shared", "memory/sessions/notes", "pending/memory", "observations",
+    "assets", "inbox/observations", "inbox/observations/src",
 )  # fmt: skip
 COMMITTED = (
     b"routes/caf\xe9.yaml", b"inbox/notes/caf\xe9.txt", b"notes/a\nb", b"notes/\xff", b"sessions/x\xe9/y",
-    b"playbooks/\xe9/z",
+    b"playbooks/\xe9/z", b"memory/shared/\xe9.md", b"skills/\xe9/SKILL.md", b"mcp/\xe9.yaml",
 )  # fmt: skip
 LOOKS = (("log",), ("show", "notes", "--at", "HEAD~1"), ("diff", "notes", "HEAD~3", "HEAD"), ("state", "verify"))
 ENDINGS = (b"", b".md", b".yaml", b".age", b".jsonl")
 
 
 def fill(root: Path, place: str, sample: int) -> None:
-    """Make a file for each byte, and for each class of names files of each ending and a folder with one; with a
-    `sample` of every so many bytes, and two places of three without a class."""
+    """Make a file and a folder for each byte at some places, and for each class of names files of each ending and a
+    folder with one; with a `sample` files of every so many bytes, and two places of three without a class."""
     folder = os.fsencode(root / place)
     for at, name in enumerate(BYTES[::sample] if place in BYTEWISE else ()):
         write(folder + b"/n" + name + b"x" + ENDINGS[at % len(ENDINGS)])
+        if sample == 1:
+            os.mkdir(folder + b"/f" + name)
+            write(folder + b"/f" + name + b"/x" + ENDINGS[at % len(ENDINGS)])
     turn = PLACES.index(place)
     for name in (one for at, one in enumerate(CLASSES) if sample == 1 or at < ALWAYS or (at + turn) % 3 == 0):
         for ending in ENDINGS if place in ("routes", "secrets", "playbooks/p") else ENDINGS[1:3]:
@@ -79,6 +86,7 @@ def is_committed(daemon: Daemon) -> bool:
     return bool(said["git"]["committed_n"] == said["events"]["newest"])
 
 
+@pytest.mark.found("A2")
 @pytest.mark.parametrize("sample", [7, pytest.param(1, marks=pytest.mark.campaign)])
 def test_odd_names_everywhere_are_told_and_never_the_end(tmp_path: Path, sample: int) -> None:
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi {{input}}"}]}) as daemon:
@@ -92,7 +100,7 @@ def test_odd_names_everywhere_are_told_and_never_the_end(tmp_path: Path, sample:
         told = check(daemon)
         assert daemon.stop(60) == 0
         daemon.start()
-        until(lambda: problems(daemon).keys() >= told - {""}, 30, what="told again")
+        until(lambda: problems(daemon).keys() >= told - {""}, 60, what="told again")
         check(daemon)
         for words in (("doctor",), ("state", "verify"), ("doctor", "--scan-history"), ("log",)):
             assert "Traceback" not in (said := daemon.cli(*words, timeout=120)).stderr, said.stderr
@@ -103,7 +111,8 @@ def test_odd_names_everywhere_are_told_and_never_the_end(tmp_path: Path, sample:
 def check(daemon: Daemon) -> set[str]:
     """The daemon answers, works, and says what is wrong; returns the paths that it names."""
     places = ("routes/{}.yaml", "personas/{}.md", "playbooks/p/{}", "secrets/{}.age", "pending/approvals/{}.yaml",
-              "pending/questions/{}.yaml")  # fmt: skip
+              "pending/questions/{}.yaml", "pending/memory/{}.yaml", "memory/shared/{}.md",
+              *(f"{kind}/{{}}.yaml" for kind in KINDS))  # fmt: skip
     names = (r"caf\xe9", r"\xed\xa0\x80\xed\xb0\x80", r"\xc0\xaf")
     wanted = {place.format(name) for place in places for name in names}
     until(lambda: wanted <= problems(daemon).keys(), 60, what="all are told")
@@ -120,21 +129,14 @@ def check(daemon: Daemon) -> set[str]:
     return set(told)
 
 
+@pytest.mark.found("A2")
 def test_odd_names_that_somebody_committed(tmp_path: Path) -> None:
     """In history, in the index, at revisions, in branches and tags; and an inbox file that git has is taken from it."""
     with Daemon.fresh(tmp_path, routes={"hello": [{"text": "hi"}]}) as daemon:
         daemon.client.sessions.create("notes", route="hello")
         daemon.quiet()
         daemon.stop()
-        paths = [
-            b"routes/caf\xe9.yaml",
-            b"inbox/notes/caf\xe9.txt",
-            b"notes/a\nb",
-            b"notes/\xff",
-            b"sessions/x\xe9/y",
-            b"playbooks/\xe9/z",
-        ]
-        for path in paths:
+        for path in COMMITTED:
             target = os.fsencode(daemon.root) + b"/" + path
             os.makedirs(os.path.dirname(target), exist_ok=True)
             write(target)
@@ -150,12 +152,7 @@ def test_odd_names_that_somebody_committed(tmp_path: Path) -> None:
         until(lambda: b"inbox/notes/caf\xe9.txt" not in tracked(daemon.root), what="it is taken from git as well")
         assert set(tracked(daemon.root)) >= {b"notes/a\nb", b"notes/\xff", b"routes/caf\xe9.yaml"}
         git(daemon.root, "fsck", "--strict")
-        for words in (
-            ("log",),
-            ("show", "notes", "--at", "HEAD~1"),
-            ("diff", "notes", "HEAD~3", "HEAD"),
-            ("state", "verify"),
-        ):
+        for words in LOOKS:
             assert "Traceback" not in (said := daemon.cli(*words)).stderr, said.stderr
         daemon.http("GET", "/v1/state/log?limit=50").raise_for_status()
         shutil.rmtree(daemon.root / "playbooks")

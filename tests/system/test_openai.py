@@ -91,6 +91,8 @@ def test_a_retry_of_the_sdk_starts_no_second_run(daemon: Daemon, sdk: openai.Ope
     one.close()
     two = sdk.chat.completions.create(**body, extra_headers={"x-stainless-retry-count": "1"})
     assert two.choices[0].message.content == "one two three four"
+    other = sdk.chat.completions.create(model="kheish@hello", messages=say("retried"))
+    assert "one two" not in (other.choices[0].message.content or ""), "another model is another request"
     assert len(daemon.client.runs.list(session=session_of(daemon, two))["items"]) == 1
     keys = [sdk.responses.create(model="kheish", input="k", extra_headers={"Idempotency-Key": "k1"}).id for _ in "ab"]
     assert keys[0] == keys[1]
@@ -230,3 +232,17 @@ def test_a_token_may_do_what_its_role_may(daemon: Daemon) -> None:
     assert status("GET", "/models", "made-up") == (401, "authentication_error")
     assert status("GET", "/nothing", reader) == (404, "not_found_error")
     assert status("POST", "/chat/completions", reader, content=b"{") == (400, "invalid_request_error")
+
+
+def test_a_token_for_chats_only_chats(daemon: Daemon) -> None:
+    token = daemon.client.tokens.create("chats", "operator", sessions=["chat-*"])["token"]
+    with openai.OpenAI(
+        base_url=f"{daemon.url}/openai/v1", api_key=token, http_client=httpx.Client(trust_env=False, timeout=60)
+    ) as sdk:
+        assert [one.id for one in sdk.models.list()] == ["kheish"]
+        first = sdk.chat.completions.create(model="kheish", messages=say("my own chat"))
+        answer = first.choices[0].message.content or ""
+        second = sdk.chat.completions.create(model="kheish", messages=say("my own chat", answer, "more"))
+        assert session_of(daemon, second) == session_of(daemon, first)
+        with pytest.raises(openai.PermissionDeniedError):
+            sdk.responses.create(model="kheish", input="x")

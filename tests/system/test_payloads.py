@@ -5,7 +5,11 @@ A payload that is read back before the log has written it is the daemon's own: n
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,8 @@ KIB = 1024
 #: below and above the 16 KiB of a line, and what is far beyond
 SIZES = (15 * KIB, 16 * KIB, 17 * KIB, 100 * KIB, 5 * KIB * KIB)
 BODY = 4 * KIB * KIB  # a request, a file in the inbox, a text that is held against a contract
+#: a user's answer in words of their own, and a command
+ANSWER, COMMAND = 20_000, 100_000
 #: what tools show of what they read
 READ, GREP, BASH, PAGE = 60 * KIB, 56 * KIB, 30 * KIB, 60_000
 PLAIN = {"Content-Type": "text/plain"}
@@ -58,7 +64,7 @@ OTHERS: dict[str, Turns | dict[str, Any]] = {
     "echo": {"driver": "scripted", "script": {"echo": True}},
     "behind": [one("shell_task_start", command="cat {{input}}"), LAST],
     "asks": [ask("Which?"), LAST],
-    "approve": [bash("id # {{input}}"), LAST],
+    "approve": [bash("wc -c <<< {{input}}"), LAST],
 }
 
 
@@ -78,13 +84,20 @@ def sizes(variant: tuple[str, int]) -> tuple[int, ...]:
 @pytest.fixture(scope="module")
 def daemon(variant: tuple[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One for all tests of a durability."""
+    with serving(tmp_path_factory.mktemp("payloads"), durability=variant[0]) as served:
+        yield served
+
+
+@contextmanager
+def serving(folder: Path, **config: Any) -> Iterator[Daemon]:
+    """A daemon whose workspace has a file of each size."""
     rules = [{"tool": name, "decision": "allow"} for name in ("web_fetch", "edit_file", "apply_patch")]
     rules.append({"tool": "shell_task_start", "match": "cat *", "decision": "allow"})
     permissions = allow("cat *")
     permissions["rules"] += rules
-    config = {"durability": variant[0], "network": {"allow": ["127.0.0.1"]}, "default_route": "echo"}
+    config = {"network": {"allow": ["127.0.0.1"]}, "default_route": "echo", **config}
     made = {"routes": {**READS, **WRITES, **OTHERS}, "permissions": permissions, "config": config}
-    with Daemon.fresh(tmp_path_factory.mktemp("payloads"), **made) as served:
+    with Daemon.fresh(folder, **made) as served:
         for name, size in files_of(SIZES).items():
             (served.workspace / name).write_text(text_of(size))
         yield served
@@ -113,6 +126,7 @@ def done(daemon: Daemon, run_id: str) -> dict[str, Any]:
     return run
 
 
+@pytest.mark.found("A1")
 @pytest.mark.parametrize(
     ("route", "shown"), [("read_file", READ), ("grep_search", GREP), ("bash", BASH), ("web_fetch", PAGE)]
 )
@@ -134,6 +148,7 @@ def test_what_a_tool_reads_is_whole_or_cut_as_documented(
                 assert any(word in output for word in ("Read on with offset", "left out of", "matches shown"))
 
 
+@pytest.mark.found("A1")
 @pytest.mark.parametrize("route", WRITES)
 def test_what_a_model_writes_is_whole(daemon: Daemon, sizes: tuple[int, ...], route: str) -> None:
     runs = {size: begin_at_home(daemon, route, "w" * (size // 2), f"{route}-{size}") for size in sizes}
@@ -150,6 +165,7 @@ def test_what_a_model_writes_is_whole(daemon: Daemon, sizes: tuple[int, ...], ro
             assert written.read_text().rstrip("\n") == "w" * size
 
 
+@pytest.mark.found("A1")
 def test_an_answer_is_held_against_its_contract(daemon: Daemon, sizes: tuple[int, ...]) -> None:
     contract = {"type": "string", "pattern": "^c+$"}
     more = {"output_contract": contract}
@@ -163,6 +179,7 @@ def test_an_answer_is_held_against_its_contract(daemon: Daemon, sizes: tuple[int
             until(told, what="the journal has the reason: it waits where a git is at work")
 
 
+@pytest.mark.found("A1")
 def test_a_task_is_taken_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
     daemon.client.sessions.create("tasks", route="echo")
     inbox = daemon.root / "inbox" / "dropped"
@@ -180,3 +197,78 @@ def test_a_task_is_taken_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]
     taken = sum(size <= BODY for size in sizes)
     dropped = until(lambda: (found := daemon.client.runs.list(session="dropped")["items"])[taken - 1 :] and found)
     assert {len(done(daemon, run["run_id"])["output"]) for run in dropped} == {size for size in sizes if size <= BODY}
+
+
+@pytest.mark.found("A1")
+def test_what_a_user_answers_is_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
+    runs = {size: begin(daemon, "asks", "go", f"asks-{size}") for size in sizes}
+    for size, run_id in runs.items():
+        (question,) = daemon.run(run_id, "waiting_for_question")["pending_questions"]
+        answered = {"answers": {"q1": {"selected": [], "text": "a" * size}}}
+        status = daemon.http("POST", f"/v1/questions/{question}/answer", answered).status_code
+        assert status == (200 if size <= ANSWER else 400 if size <= BODY else 413)
+        if status == 200:
+            assert "a" * size in done(daemon, run_id)["output"]
+        else:
+            assert daemon.client.runs.get(run_id).status == "waiting_for_question"
+
+
+@pytest.mark.found("A1")
+def test_a_command_that_waits_for_approval_is_whole_or_refused(daemon: Daemon, sizes: tuple[int, ...]) -> None:
+    accepted = [size for size in sizes if size <= BODY]
+    runs = {size: begin(daemon, "approve", "c" * size, f"approve-{size}") for size in accepted}
+    for size, run_id in runs.items():
+        if size > COMMAND - 100:
+            assert "command" in done(daemon, run_id)["output"]
+            continue
+        (approval,) = daemon.run(run_id, "waiting_for_approval")["pending_approvals"]
+        asked = daemon.client.approvals.get(approval)
+        assert asked["arguments"]["command"] == "wc -c <<< " + "c" * size
+        daemon.client.approvals.allow(approval)
+        assert done(daemon, run_id)["output"].strip() == str(size + 1)
+
+
+@pytest.mark.found("A1")
+def test_what_runs_in_the_background_is_whole(daemon: Daemon, sizes: tuple[int, ...]) -> None:
+    runs = {f"behind-{size}": begin(daemon, "behind", f"{size}.txt", f"behind-{size}") for size in sizes}
+    for (name, run_id), size in zip(runs.items(), sizes, strict=True):
+        done(daemon, run_id)
+        listed = lambda name=name: daemon.client.sessions.tasks(name)["items"]  # noqa: E731
+        (task,) = until(lambda listed=listed: [one for one in listed() if one["ended_at"]], what="the command ended")  # type: ignore[misc]
+        assert task["output"] == text_of(size)
+
+
+@pytest.mark.found("A1")
+@pytest.mark.campaign
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_kills_leave_no_payload_in_part(tmp_path: Path, durability: str) -> None:
+    """Each tool and source, killed at any moment; a call whose end is unknown is made again."""
+    chance = random.Random(10)
+    text = text_of(100 * KIB)
+    files = {"/x.txt": Page(text.encode(), headers=PLAIN)}
+    config = {"durability": durability, "recovery": {"ambiguous": "retry"}}
+    with serve(files) as site, serving(tmp_path, **config) as daemon:
+        for number in range(6):
+            path = f"{100 * KIB}.txt"
+            given = {route: f"{site.url}/x.txt" if route == "web_fetch" else path for route in READS}
+            given |= dict.fromkeys(WRITES, "w" * 9 * KIB) | {"echo": text, "behind": path}
+            runs = {route: begin_at_home(daemon, route, given[route], f"{route}-{number}") for route in WRITES}
+            runs |= {
+                route: begin(daemon, route, given[route], f"{route}-{number}") for route in (*READS, "echo", "behind")
+            }
+            (daemon.root / "inbox" / f"dropped-{number}").mkdir(parents=True)
+            (daemon.root / "inbox" / f"dropped-{number}" / "x.md").write_text(text)
+            for _ in range(2):
+                time.sleep(chance.random() * 0.6)
+                daemon.restart()
+            for route, run_id in runs.items():
+                run = done(daemon, run_id)
+                assert route != "echo" or run["output"] == text
+                assert route != "answer" or run["output"] == "w" * 18 * KIB
+            for route in ("write_file", "edit_file", "apply_patch"):
+                written = (daemon.workspace / f"{route}-{number}" / "f").read_text()
+                assert written.rstrip("\n") == "w" * 18 * KIB
+            dropped = lambda number=number: daemon.client.runs.list(session=f"dropped-{number}")["items"]  # noqa: E731
+            (run,) = until(dropped, what="the file is taken")
+            assert done(daemon, run["run_id"])["output"] == text
+        assert daemon.cli("state", "verify").returncode == 0

@@ -48,6 +48,7 @@ def asked(daemon: Daemon, route: str) -> dict[str, Any]:
     return dict(daemon.client.approvals.get(run.waits_for[0][0]))
 
 
+@pytest.mark.found("C9")
 def test_the_diff_is_there_before_anything_happens(asking: Daemon) -> None:
     before = sorted(path.name for path in asking.workspace.rglob("*"))
     found = [asked(asking, f"r{number}") for number in range(len(CALLS))]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import forking
 from tests.support.daemon import Daemon, ask, bash, call, until
+from tests.support.released import release
 
 CLOCK = Path(__file__).parent.parent / "support" / "clock"
 ROUTES: dict[str, Any] = {
@@ -360,3 +361,20 @@ def test_failures_in_a_row_pause_it(shared: Daemon) -> None:
     assert "schedule_paused" in {one["code"] for one in shared.client.problems()["items"]}
     shared.client.schedules.resume("broken")
     shared.client.definitions("schedules").delete("broken")
+
+
+def test_a_schedule_starts_a_flow_whose_end_is_that_of_the_fire(shared: Daemon) -> None:
+    phases = [{"id": "say", "objective": "Say it."}, {"id": "read", "objective": "Read it.", "approval": "after"}]
+    playbook = {"title": "Read", "objective": "Say {{inputs.what}}", "inputs": {"what": {"type": "string"}}}
+    for name, parts in (("said", phases[:1]), ("read", phases)):
+        release(shared, name, {**playbook, "phases": parts})
+        flow = {"playbook": name, "inputs": {"what": "hello"}, "session": f"flow-{name}"}
+        shared.client.sessions.create(f"flow-{name}", route="hello")
+        put(shared, name, every="1d", unattended="deny", start={"flow": flow})
+        shared.client.schedules.trigger(name)
+    [said] = until(lambda: fires(shared, "said", "settled"), what="a Flow that succeeded")
+    assert shared.client.flows.get(said["flow_id"])["started_by"] == "schedule:said"
+    [read] = until(lambda: fires(shared, "read", "failed"), what="a Flow that needs a person")
+    assert (
+        read["reason"] == shared.client.flows.get(read["flow_id"])["reason"] and "no person attends" in read["reason"]
+    )

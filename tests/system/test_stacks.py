@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,16 @@ def test_a_stack_is_one_commit_that_the_plan_describes(daemon: Daemon, folder: F
 def test_a_bad_file_applies_nothing(daemon: Daemon, folder: Folder) -> None:
     place = folder({"routes/two.yaml": ROUTE.format(name="two"), "personas/sad.md": PERSONA.format(route="absent")})
 
+    odd = place / "routes" / os.fsdecode(b"caf\xe9.yaml")
+    odd.write_text("x: 1\n")
+    unnamed = daemon.cli("apply", str(place), "--yes")
+    odd.unlink()
     planned = daemon.cli("plan", str(place))
     done = daemon.cli("apply", str(place), "--yes")
     files = [{"path": "routes/two.yaml", "text": "driver: none\n"}]
     answer = daemon.http("POST", "/v1/stacks/apply", {"managed_by": "x", "files": files})
 
+    assert unnamed.returncode == 2 and r"routes/caf\xe9.yaml has a name that is not UTF-8" in unnamed.stderr
     assert (planned.returncode, done.returncode) == (1, 1)
     assert "personas/sad.md:2:8: there is no route 'absent'" in done.stderr
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_definition")

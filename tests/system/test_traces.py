@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import forking
 from tests.support.daemon import Daemon, bash, until
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+CLOCK = Path(__file__).parent.parent / "support" / "clock"
+DAYS = 3 * 86400
 SECRET = "correct-horse-battery-9"
 
 
@@ -177,3 +182,50 @@ def test_a_child_links_to_its_parent_and_a_refused_run_stops_no_other(fresh: Cal
     (link,) = of_child.links
     assert (link.trace_id, link.span_id) == (of_parent.trace_id, of_parent.span_id)
     assert of_child.trace_id != of_parent.trace_id and not of_child.parent_span_id
+
+
+def test_a_wait_of_three_days_and_kills_leave_one_whole_trace(
+    fresh: Callable[..., Daemon], sink: Sink, tmp_path: Path
+) -> None:
+    clock = tmp_path / "clock"
+    env = {"PYTHONPATH": forking.on_path(CLOCK), "KHEISH_TEST_CLOCK": str(clock)}
+    spawn = {"tool_calls": [{"name": "spawn_agent", "arguments": {"name": "kid", "prompt": "go", "route": "kid"}}]}
+    last = {"text": "done", "delay": "2s"}
+    daemon = fresh(
+        routes={"main": [spawn, bash("id -u"), last], "kid": [{"text": "hello"}]},
+        config={"traces": {"endpoint": sink.url}}, env=env,
+    )  # fmt: skip
+    place = daemon.root / ".git/kheish/traces.json"
+    until(place.exists)
+    began = place.read_bytes()
+    daemon.client.sessions.create("s", route="main")
+    run = daemon.client.runs.start("s", "go", wait="30s")
+    (approval,) = run.data["pending_approvals"]
+    (child,) = daemon.client.agents.list(parent=daemon.client.sessions.get("s")["agent_id"])["items"]
+    of_child = daemon.client.runs.list(session=child["session_id"])["items"][0]["run_id"]
+    until(lambda: sink.of(of_child))
+    until(lambda: place.read_bytes() != began, what="the position is noted")
+    daemon.kill9()
+    clock.write_text(str(DAYS))
+    daemon.start()
+    daemon.client.approvals.resolve(approval, "allow")
+    until(lambda: daemon.kinds("s").count("model.requested") == 3, what="the last model call is open")
+    daemon.restart()
+    assert daemon.run(run.run_id)["status"] == "completed"
+
+    root, *rest = until(lambda: sink.of(run.run_id))
+
+    assert Counter(span.name for span in rest) == Counter({
+        "chat": 4, "execute_tool spawn_agent": 1, "execute_tool bash": 1,
+    })  # fmt: skip
+    assert {span.parent_span_id for span in rest} == {root.span_id}
+    cut = [span for span in rest if attributes(span).get("error.type") == "interrupted"]
+    assert [attributes(span)["kheish.attempt"] for span in cut] == [1]
+    waits = {event.name: event.time_unix_nano for event in root.events}
+    assert waits["approval.resolved"] - waits["approval.requested"] >= DAYS * 10**9
+    assert root.end_time_unix_nano - root.start_time_unix_nano >= DAYS * 10**9
+    assert all(span.end_time_unix_nano - span.start_time_unix_nano < 3600 * 10**9 for span in rest)
+    (link,) = sink.of(of_child)[0].links
+    assert (link.trace_id, link.span_id) == (root.trace_id, root.span_id)
+    ids = [span.span_id for span in sink.spans]
+    assert len(ids) == len(set(ids)), "each span once"

@@ -75,6 +75,7 @@ def task(number: int) -> str:
     return f"Task {number}. " + "and some more words, " * (number * 17 % 90) + giant
 
 
+@pytest.mark.found("A6")
 def test_no_conversation_dies_on_a_small_window(tmp_path: Path, servers: dict[str, Server]) -> None:
     routes = {name: route(name, server) for name, server in servers.items()}
     with Daemon.fresh(tmp_path, routes=routes) as daemon:

@@ -1,4 +1,4 @@
-"""Authentication of each request (Host, Origin, token and role), and validation of its query parameters."""
+"""Authentication of each request (Host, Origin, token and role), and validation of its query parameters and guards."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api.http import browsers, console, filtering, paging
+from kheish.api.http import browsers, console, filtering, media, paging
 from kheish.api.http.openapi import DOCS
-from kheish.api.http.operation import Operation
+from kheish.api.http.operation import GUARDED, Operation
 from kheish.api.http.throttle import Rates
 from kheish.api.services import Services
 from kheish.auth import digests, roles
 from kheish.auth.tokens import Principal
+from kheish.authoring import preconditions
 from kheish.config import Config, split_bind
 from kheish.errors import Forbidden, Invalid, Misdirected, NotReady, StateRewound, Unauthorized
 from kheish.state import encoding
@@ -39,6 +40,8 @@ class Authentication:
     def __init__(self, services: Services, operations: Sequence[Operation]) -> None:
         self._services = services
         self._known = {(one.method, one.path): one.query for one in operations}
+        #: writes that compare `If-Match` themselves, in one step with the change
+        self._comparing = {(one.method, one.path) for one in operations if 412 in one.problems}
         self._foreign = {one.path for one in operations if one.foreign}
         self._ties = {one.path: one.tie for one in operations if one.tie is not None}
         #: answered without a token: probes for machines without a token, a static page without data, and the page where
@@ -81,7 +84,10 @@ class Authentication:
         return path in self._open or path.startswith((*_OPEN, *self._open_below))
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
-        """Check the role, and parse the query by the endpoint's parameters. Raises Forbidden, Invalid, NotFound."""
+        """Check the role, and parse the query by the endpoint's parameters.
+
+        Raises Forbidden, Invalid, NotFound; PreconditionFailed for a guard that the endpoint cannot compare.
+        """
         caller: Principal | None = req.context.caller
         for name, given in params.items():
             if len(given) > MOST_ID:
@@ -95,6 +101,8 @@ class Authentication:
                 names = {param.name for param in known}
                 given = {name: value for name, value in given.items() if name in names}
             req.context.query = paging.parse(given, known)
+        if known is not None and req.method in GUARDED and (req.method, req.uri_template) not in self._comparing:
+            preconditions.check(req.path, media.sent_etag(req), preconditions.ANY)
         if caller is not None and caller.limits:
             await filtering.check(self._services.state, caller, req, params, self._ties.get(req.uri_template or ""))
 

@@ -15,6 +15,7 @@ from kheish.domain.nouns import BY_CLASS
 from kheish.domain.sessions.session import Session
 from kheish.errors import Forbidden, NotFound
 from kheish.state.state import State
+from kheish.store.log.pages import Keep
 
 
 async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any], tie: Tie | None) -> None:
@@ -62,8 +63,7 @@ def see_new(state: State, caller: Principal, session_id: str, project: str | Non
     """Raise Forbidden for a new session outside the token's filters; a filter of projects needs the session's
     `project`, or a membership of its id."""
     see_name(caller, session_id)
-    projects = [*state.definitions.projects_of(session_id), *([project] if project is not None else [])]
-    if caller.projects and not any(map(caller.may_see_project, projects)):
+    if not _is_of_project(state, caller, session_id, project):
         raise Forbidden(f"This token sees {caller.limits} only; create the session in a project that it sees.")
 
 
@@ -91,7 +91,7 @@ async def may_see(state: State, caller: Principal, session_id: str) -> bool:
     member."""
     if not caller.may_see(session_id):
         return False
-    if not caller.projects or any(map(caller.may_see_project, state.definitions.projects_of(session_id))):
+    if _is_of_project(state, caller, session_id, None):
         return True
     session = state.find(Session, session_id)
     if session is not None:
@@ -99,6 +99,24 @@ async def may_see(state: State, caller: Principal, session_id: str) -> bool:
     else:
         own = (await asyncio.to_thread(state.index.thing, "session", session_id) or {}).get("project")
     return own is not None and caller.may_see_project(own)
+
+
+def visible(state: State, caller: Principal) -> Keep | None:
+    """Return the condition on the documents of sessions in a list for a caller; None if it sees all."""
+    if not caller.limits:
+        return None
+
+    def is_visible(doc: Mapping[str, Any]) -> bool:
+        id = doc["session_id"]
+        return caller.may_see(id) and _is_of_project(state, caller, id, doc.get("project"))
+
+    return is_visible
+
+
+def _is_of_project(state: State, caller: Principal, session_id: str, own: str | None) -> bool:
+    """Return whether a session that works for the project `own`, if any, is within the token's filter of projects."""
+    projects = [*state.definitions.projects_of(session_id), *([own] if own is not None else [])]
+    return not caller.projects or any(map(caller.may_see_project, projects))
 
 
 def _see_project(caller: Principal, project: str) -> None:

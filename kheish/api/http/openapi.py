@@ -17,7 +17,7 @@ from kheish import errors, resources
 from kheish.api.http import media
 from kheish.api.http.answer import Free, Problem, model_of
 from kheish.api.http.errors import MEDIA
-from kheish.api.http.operation import COMMON, WRITES, Operation, bind, get
+from kheish.api.http.operation import COMMON, GUARDED, WRITES, Operation, bind, get
 from kheish.api.http.paging import Param
 
 Json = dict[str, Any]
@@ -198,7 +198,7 @@ def _headers(operation: Operation) -> Iterator[Json]:
         names.append(("Idempotency-Key", "The same key with the same request gives the same answer.", {}))
     if operation.media == "text/event-stream":
         names.append(("Last-Event-ID", "As `after`, with precedence over it.", {"pattern": r"^\d{1,18}$"}))
-    if operation.method in ("PUT", "DELETE"):
+    if 412 in operation.problems:
         names.append(("If-Match", "The ETag of the content to replace.", {}))
     if operation.method == "PUT":
         names.append(("If-None-Match", "`*` only creates: 412 if it exists.", {"const": "*"}))
@@ -215,6 +215,8 @@ def _responses(operation: Operation, references: References) -> Json:
     errors_ = {*COMMON, *operation.problems, *(WRITES if operation.body is not None else ())}
     if operation.open:
         errors_ = {403, 421, 500, 503, *operation.problems}
+    if operation.method in GUARDED:
+        errors_.add(412)
     for status in sorted(errors_):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return responses

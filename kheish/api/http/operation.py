@@ -20,6 +20,8 @@ from kheish.domain.shown import View
 #: statuses of problems that any endpoint with a token may return
 COMMON = (400, 401, 403, 421, 429, 500, 503)
 WRITES = (413, 415, 507)
+#: methods that write what the path names, so that `If-Match` is compared or refused (412)
+GUARDED = ("PUT", "PATCH", "DELETE")
 
 #: a method of a resource, as its class has it: resource, request, response, ids of the path
 Handler = Callable[..., Awaitable[None]]

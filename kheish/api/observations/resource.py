@@ -28,7 +28,7 @@ from kheish.domain.observations.source import OBSERVATIONS
 from kheish.domain.shown import View
 from kheish.errors import Fault, Invalid, NotFound
 from kheish.runtime.assets import types
-from kheish.store.log.index import cursor_before
+from kheish.store.log.pages import cursor_before
 
 KIND = KINDS["sources"]
 GRACE = "1h"

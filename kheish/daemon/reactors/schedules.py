@@ -143,8 +143,9 @@ class Schedules(Reactor):
         if found is None:
             self._settle(id, "failed", f"the {noun} is gone: its session was deleted")
         elif found["status"] in (runs.FINAL if noun == "run" else flow_status.FINAL):
-            error = found.get("error") or {}
-            self._settle(id, *_outcome(str(found["status"]), error.get("message") or found.get("reason")))
+            error = found.get("error")
+            reason = f"{error['code']}: {error['message']}" if error else found.get("reason")
+            self._settle(id, *_outcome(str(found["status"]), reason))
 
     async def _all(self, noun: str, statuses: Sequence[str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -200,8 +201,8 @@ class Schedules(Reactor):
                 self._settle(entry.run, *_outcome("completed", None))
             case events.RunCancelled(reason=reason) | events.RunInterrupted(reason=reason):
                 self._settle(entry.run, *_outcome(entry.event.kind.removeprefix("run."), reason))
-            case events.FlowSealed(flow_id=id, status=status):
-                self._settle(id, *_outcome(status, None))
+            case events.FlowSealed(flow_id=id, status=status, reason=reason):
+                self._settle(id, *_outcome(status, reason))
             case events.SessionDeleted() if self._started:
                 gone = [run for run in self._started if self._state.find(runs.Run, run) is None]
                 for run in gone:

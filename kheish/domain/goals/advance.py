@@ -46,7 +46,7 @@ def advance(state: State, session_id: str, now: float) -> float | None:
             case rules.Pause(why=why, asks=asks):
                 state.append(*_pause(goal, why, asks=asks))
             case rules.Complete():
-                state.append(events.GoalCompleted(why=goal.why).on(session_id))
+                state.append(events.GoalCompleted(why=goal.claim_why).on(session_id))
             case rules.Start(purpose=purpose):
                 _start(state, session, goal, purpose)
     return now + goals.BACKOFF

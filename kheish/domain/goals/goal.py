@@ -68,6 +68,7 @@ class Goal:
     last_error: str | None = None
     stopped: str | None = None  # a person ended its run: cancelled | interrupted
     claim: str | None = None  # the run in which the agent claimed that it is complete
+    claim_why: str | None = None  # its words
     is_confirmed: bool = False  # the claim is checked
     question_id: str | None = None  # asks a person how to continue
     note: str | None = None  # what that person answered, for the next run
@@ -131,7 +132,7 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
 
 
 _FRESH = {"idle": 0, "failures": 0, "retry_at": None, "stopped": None, "question_id": None}
-_UNCLAIMED = {"claim": None, "is_confirmed": False}
+_UNCLAIMED = {"claim": None, "claim_why": None, "is_confirmed": False}
 
 
 def _fold_set(old: Goal | None, event: events.GoalSet, entry: Entry, tables: Tables) -> Goal:
@@ -187,7 +188,7 @@ def _fold_change(old: Goal, entry: Entry, tables: Tables) -> dict[str, Any]:
 
 def _fold_declared(old: Goal, event: events.GoalDeclared, run: str | None) -> dict[str, Any]:
     if event.status == "complete":
-        return {"claim": run, "is_confirmed": False, "why": event.why, **_declare(old, run)}
+        return {"claim": run, "claim_why": event.why, "is_confirmed": False, **_declare(old, run)}
     # The same step once more is no news: a model that repeats itself makes no progress.
     is_news = _step(event.next) != _step(old.next) or event.wait_until is not None
     said = {"next": event.next, "wait_until": event.wait_until, **_UNCLAIMED}
@@ -335,7 +336,7 @@ class GoalView(View):
 def view(goal: Goal) -> GoalView:
     """Return the goal as the API and its Record show it."""
     used = goal.usage.spent
-    same = ("goal_id", "session_id", "objective", "status", "why", "next", "wait_until", "budget", "checks_ask", "runs",
+    same = ("goal_id", "session_id", "objective", "status", "next", "wait_until", "budget", "checks_ask", "runs",
             "failures", "last_error", "question_id", "set_by", "created_at", "completed_at", "n")  # fmt: skip
     return GoalView(
         **{name: getattr(goal, name) for name in same},
@@ -346,6 +347,7 @@ def view(goal: Goal) -> GoalView:
             cost_usd=used.cost_usd,
             wall_time=round(goal.usage.seconds, 3),
         ),
+        why=goal.why if goal.why is not None else goal.claim_why,
         completion=tuple(completion.written(one) for one in goal.completion),
         run_id=goal.run.run_id if goal.run is not None else None,
         continuations=goal.number,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
@@ -26,11 +27,14 @@ LONGEST_WAIT = 366 * 86_400.0
 
 @frozen
 class Wanted:
-    """The values that a caller sets: all of a goal, or the parts to change (None: left as it is)."""
+    """The values that a caller sets: all of a goal, or the parts to change (None: left as it is).
+
+    `limits` has limits of the budget by name: one that is left out stays as it is, and None removes one.
+    """
 
     objective: str | None = None
     completion: tuple[Any, ...] | None = None
-    budget: GoalBudget | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def get(state: State, session_id: str) -> Goal:
@@ -42,19 +46,23 @@ def get(state: State, session_id: str) -> Goal:
 
 
 def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str, key: Idempotency | None = None) -> list[Draft]:
-    """Return the drafts that set the goal of a loaded session. One that is not complete keeps its id and its usage.
+    """Return the drafts that set the goal of a loaded session. One that is not complete keeps its id, its usage and the
+    limits that are not given.
 
-    Raises NotFound, SessionEnded, GoalStateConflict, Invalid.
+    Raises NotFound, SessionEnded, Invalid; GoalStateConflict also if the limits are used up.
     """
     sessions.accepting(state, session_id)
     _check_own(state, session_id)
     old = find(state, session_id)
-    is_same = old is not None and old.status in OPEN
+    same = old if old is not None and old.status in OPEN else None
+    budget = changed(same.budget if same is not None else GoalBudget(), **wanted.limits)
+    if same is not None:
+        _check_room(same, budget)
     event = events.GoalSet(
-        goal_id=old.goal_id if is_same and old is not None else ids.new("goal"),
+        goal_id=same.goal_id if same is not None else ids.new("goal"),
         objective=_objective(wanted.objective or ""),
         completion=read_completion(wanted.completion or ()),
-        budget=wanted.budget or GoalBudget(),
+        budget=budget,
         idempotency=key,
     )
     return [*withdraw(old, by), event.on(session_id, by=by)]
@@ -74,7 +82,7 @@ def create(state: State, run: Run, goal_id: str, wanted: Wanted, *, by: str) -> 
         objective=_objective(wanted.objective or ""),
         completion=read_completion(wanted.completion or ()),
         checks_ask=True,
-        budget=wanted.budget or GoalBudget(),
+        budget=GoalBudget(**wanted.limits),
     )
     return [event.on(run.session_id, run.run_id, by=by)]
 
@@ -85,8 +93,7 @@ def change(
     """Return the drafts that change a goal; `add` is added to its limits. A goal at its budget continues if the new one
     leaves room. Raises NotFound, GoalStateConflict, Invalid."""
     goal = _open(state, session_id)
-    budget = wanted.budget if wanted.budget is not None else goal.budget
-    budget = _raised(budget, add)
+    budget = _raised(changed(goal.budget, **wanted.limits), add)
     event = events.GoalUpdated(
         objective=_objective(wanted.objective) if wanted.objective is not None else None,
         completion=read_completion(wanted.completion) if wanted.completion is not None else None,
@@ -121,11 +128,8 @@ def resume(state: State, session_id: str, beside: Sequence[Draft] = (), *, by: s
     goal = _open(state, session_id)
     sessions.accepting(state, session_id)
     budgets = [one.event.budget for one in beside if isinstance(one.event, events.GoalUpdated) and one.event.budget]
-    limit = changed(goal, budget=[goal.budget, *budgets][-1]).limit
-    if limit is not None:
-        raise GoalStateConflict(
-            f"The goal has used up its budget ({limit}); raise it: kheish goals raise.", limit=limit
-        )
+    if not goal.is_confirmed:
+        _check_room(goal, [goal.budget, *budgets][-1])
     if goal.status == "active" or any(isinstance(one.event, events.GoalResumed) for one in beside):
         return []
     return [*withdraw(goal, by), events.GoalResumed().on(session_id, by=by)]
@@ -147,10 +151,9 @@ def _cancel_queued(state: State, goal: Goal, reason: str, *, by: str) -> None:
 
 
 def declare(state: State, run: Run, event: events.GoalDeclared, *, by: str) -> list[Draft]:
-    """Return the draft of an agent's word about its goal. Raises NotFound, GoalStateConflict, Invalid."""
+    """Return the draft of an agent's word about its goal. A paused goal takes it too, since a run that works continues
+    through a pause: it has effect once the goal is resumed. Raises NotFound, GoalStateConflict, Invalid."""
     goal = _open(state, run.session_id)
-    if goal.status == "paused":
-        raise GoalStateConflict(f"The goal is paused ({goal.why}); a person resumes it.")
     if event.status == "complete" and run.made < goal.since:
         raise GoalStateConflict(
             "The goal was set after this run began. Read it with get_goal; its next run may claim that it is complete."
@@ -208,6 +211,16 @@ def _objective(text: str) -> str:
         fault = f"must have 1 to {OBJECTIVE_CHARACTERS} characters"
         raise Invalid(f"/objective: {fault}.", errors=[Fault("/objective", fault)])
     return text.strip()
+
+
+def _check_room(goal: Goal, budget: GoalBudget) -> None:
+    """Raise GoalStateConflict if the goal's usage has reached a limit."""
+    limit = changed(goal, budget=budget).limit
+    if limit is not None:
+        raise GoalStateConflict(
+            f"The goal has used up its budget ({limit}); raise it (kheish goals raise), or set a larger limit.",
+            limit=limit,
+        )
 
 
 def _raised(budget: GoalBudget, add: GoalBudget) -> GoalBudget:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from math import isfinite
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from kheish.texts import is_number
 
 #: the item of a request that is confirmed as a whole: a page to open, or a form without fields
 CONFIRM = "confirm"
-SKIP = "-"
+#: the choices of what the server suggests, and of nothing
+DEFAULT, SKIP = "default", "-"
 _MOST_FIELDS, _MOST_CHOICES = 20, 50
 _TEXT, _LABEL = 2000, 200
 _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
@@ -136,23 +138,51 @@ def _choices(field: Any) -> list[tuple[str, str]]:
 
 def _item(asked: Asked, name: str, field: Mapping[str, Any], *, needed: bool, intro: str) -> QuestionItem:
     title = str(field.get("title") or name)[:_LABEL]
-    kind = _kind(field)
+    kind = _kind(field) or ""
+    is_free, default = kind in ("text", "number", "integer"), _default(field, kind)
     about = [str(field["description"])[:_TEXT]] if field.get("description") else []
-    about += [_bounds(field)] if kind in ("number", "integer", "text") and _bounds(field) else []
-    about += [f"Default: {field['default']}."] if field.get("default") is not None else []
-    options = tuple(
-        Option(id=str(at), label=label[:_LABEL]) for at, (_, label) in enumerate(_values(field, kind or ""))
-    )
-    if not needed:
-        options = (*options, Option(id=SKIP, label="Leave it out"))
+    about += [_bounds(field)] if is_free and _bounds(field) else []
+    about += [f"Without an answer: {_shown(field, kind, default)}."] if default is not None else []
+    choices = [(str(at), label) for at, (_, label) in enumerate(_values(field, kind))]
+    choices += [(DEFAULT, _shown(field, kind, default))] if is_free and default is not None else []
+    choices += [] if needed else [(SKIP, "Leave it out")]
     return QuestionItem(
         id=_id(asked, name),
         header=title,
         text=f"{intro}{title}" + (f": {' '.join(about)}" if about else ""),
-        options=options,
+        options=tuple(Option(id=id, label=label[:_LABEL]) for id, label in choices),
         multi_select=kind == "many",
-        free_text=kind in ("text", "number", "integer"),
+        free_text=is_free,
     )
+
+
+def _default(field: Mapping[str, Any], kind: str) -> Any:
+    """Return the value that the server suggests; None without one, or with one that does not fit its own form."""
+    default = field.get("default")
+    match kind, default:
+        case ("text", str()) | ("truth", bool()):
+            fits = True
+        case ("number" | "integer", int() | float()):
+            fits = not isinstance(default, bool) and (kind == "number" or isinstance(default, int))
+        case ("one", str()):
+            fits = default in dict(_values(field, kind))
+        case ("many", list()):
+            known = dict(_values(field, kind))
+            fits = all(isinstance(one, str) and one in known for one in default)
+        case _:
+            fits = False
+    try:
+        return _checked(field, kind, default) if fits else None
+    except ValueError:
+        return None
+
+
+def _shown(field: Mapping[str, Any], kind: str, value: Any) -> str:
+    """Return a value of a field in the words of its choices."""
+    labels = dict(_values(field, kind))
+    if kind == "many":
+        return ", ".join(labels[one] for one in value) or "none of them"
+    return str(labels.get(value, value)) or "an empty text"
 
 
 def _values(field: Mapping[str, Any], kind: str) -> list[tuple[Any, str]]:
@@ -216,9 +246,11 @@ def result(asked: Asked, answers: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(field: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     """Return the value of a field; None if it was left out. Raises ValueError."""
-    selected, text, kind = list(given.get("selected") or []), given.get("text"), _kind(field)
+    selected, text, kind = list(given.get("selected") or []), given.get("text"), _kind(field) or ""
     if SKIP in selected:
         return None
+    if DEFAULT in selected or (not selected and text is None):
+        return _default(field, kind)
     if kind in ("truth", "one", "many"):
         values = [value for value, _ in _values(field, kind)]
         chosen = [values[int(one)] for one in selected if is_number(one) and int(one) < len(values)]
@@ -226,20 +258,23 @@ def _value(field: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     if text is None or (text == "" and kind != "text"):
         return None
     if kind == "text":
-        return _checked_text(field, str(text))
+        return _checked(field, kind, str(text))
     try:
         number: float = int(text) if kind == "integer" else float(text)
     except ValueError:
         raise ValueError(f"{text!r} is no {'whole number' if kind == 'integer' else 'number'}") from None
-    if number != number or number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text!r} is no number")
-    _check_bounds(field, number, "minimum", "maximum", "")
-    return number
+    return _checked(field, kind, number)
 
 
-def _checked_text(field: Mapping[str, Any], text: str) -> str:
-    _check_bounds(field, len(text), "minLength", "maxLength", " characters")
-    return text
+def _checked(field: Mapping[str, Any], kind: str, value: Any) -> Any:
+    """Return a value that is within the bounds of its field. Raises ValueError."""
+    if kind == "text":
+        _check_bounds(field, len(value), "minLength", "maxLength", " characters")
+    elif kind in ("number", "integer"):
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{str(value)!r} is no number")
+        _check_bounds(field, value, "minimum", "maximum", "")
+    return value
 
 
 def _check_bounds(field: Mapping[str, Any], size: float, least: str, most: str, unit: str) -> None:

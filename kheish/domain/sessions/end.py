@@ -34,32 +34,18 @@ def end(
     check_owned(session_id, owned)
     live = [run for run in state.table(Run, session_id).values() if not run.is_final]
     if live and not force:
-        raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs ({', '.join(run.run_id for run in live[:3])}); wait for "
-            "them, or end it with force (--force; by HTTP force: true) to stop them.",
-            run_id=live[0].run_id,
-        )
+        raise _busy(state, session_id, "unfinished runs", [run.run_id for run in live], run_id=live[0].run_id)
     background = tasks.running(state, session_id)
     if background and not force:
-        raise SessionNotIdle(
-            f"The session {session_id!r} has background commands ({', '.join(one.task_id for one in background[:3])}); "
-            "wait for them, or end it with force (--force; by HTTP force: true) to stop them.",
-            task_id=background[0].task_id,
-        )
+        open_ids = [one.task_id for one in background]
+        raise _busy(state, session_id, "background commands", open_ids, task_id=open_ids[0])
     agent = agents.find_in(state, session_id)
     if agent is not None and agent.live and not force:
-        raise SessionNotIdle(
-            f"The session {session_id!r} has agents at work ({', '.join(one.name for one in agent.live[:3])}); wait "
-            "for them, or end it with force (--force; by HTTP force: true) to stop them.",
-            agent_id=agent.live[0].agent_id,
-        )
+        names = [one.name for one in agent.live]
+        raise _busy(state, session_id, "agents at work", names, agent_id=agent.live[0].agent_id)
     flows_ = [flow for flow in state.table(Flow, session_id).values() if not flow.is_final]
     if flows_ and not force:
-        raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished Flows ({', '.join(one.flow_id for one in flows_[:3])}); wait "
-            "for them, cancel them, or end it with force (--force; by HTTP force: true) to stop them.",
-            flow_id=flows_[0].flow_id,
-        )
+        raise _busy(state, session_id, "unfinished Flows", [one.flow_id for one in flows_], flow_id=flows_[0].flow_id)
     for flow in flows_:
         flow_driving.cancel(state, flow.flow_id, by=by, reason=reason or "the session ends")
     for child in agent.live if agent is not None else ():
@@ -74,6 +60,18 @@ def end(
     withdrawn = goal_verbs.withdraw(goals.find(state, session_id), by)
     state.append(*withdrawn, SessionEnded(reason=reason).on(session_id, by=by))
     return state.get(Session, session_id)
+
+
+def _busy(state: State, session_id: str, work: str, names: Sequence[str], **extra: Any) -> SessionNotIdle:
+    """Return the error about work that prevents the end, with what helps: an active goal always starts further runs."""
+    goal = goals.find(state, session_id)
+    is_pursued = goal is not None and goal.status == "active"
+    first = f"pause its goal (kheish goals pause {session_id}), wait for them" if is_pursued else "wait for them"
+    return SessionNotIdle(
+        f"The session {session_id!r} has {work} ({', '.join(names[:3])}); {first}, stop them, or end it with force "
+        "(--force; by HTTP force: true), which stops them.",
+        **extra,
+    )
 
 
 def check_owned(session_id: str, owned: Sequence[str]) -> None:

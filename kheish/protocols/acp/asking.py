@@ -11,6 +11,7 @@ from acp.exceptions import RequestError
 from acp.schema import (
     AcceptElicitationResponse,
     AllowedOutcome,
+    DeclineElicitationResponse,
     ElicitationFormSessionMode,
     ElicitationSchema,
     PermissionOption,
@@ -19,10 +20,11 @@ from acp.schema import (
 from pydantic import ValidationError
 
 from kheish.client import requests
-from kheish.errors import KheishError
+from kheish.errors import Conflict, KheishError
 from kheish.protocols import access as accesses, dialogs, work as works
 from kheish.protocols.access import Access
 from kheish.protocols.acp.updates import title
+from kheish.protocols.acp.wire import Wire
 from kheish.protocols.dialogs import Form, NotShown
 from kheish.texts import answer_command
 
@@ -41,9 +43,10 @@ OPTIONS = (
 class Asking:
     """The requests that are open in the editor, by the ids of approvals and questions."""
 
-    def __init__(self, access: Access, editor: Client, *, shows_forms: bool) -> None:
+    def __init__(self, access: Access, editor: Client, wire: Wire, *, shows_forms: bool) -> None:
         self._access = access
         self._editor = editor
+        self._wire = wire
         self._shows_forms = shows_forms
         self._open: dict[str, asyncio.Task[str | None]] = {}
         #: the calls of approvals, as the editor was shown them
@@ -56,15 +59,12 @@ class Asking:
         self._open[id] = asyncio.ensure_future(self._ask(session, id))
         return self._open[id]
 
-    def withdraw(self, id: str) -> None:
+    async def withdraw(self, id: str) -> None:
         """Withdraw a request that was answered elsewhere."""
-        if (task := self._open.pop(id, None)) is not None:
+        task = self._open.pop(id, None)
+        if task is not None and not task.done():
             task.cancel()
-
-    def close(self) -> None:
-        """Withdraw all requests."""
-        for id in list(self._open):
-            self.withdraw(id)
+            await self._wire.withdraw(task)
 
     async def _ask(self, session: str, id: str) -> str | None:
         try:
@@ -79,29 +79,34 @@ class Asking:
         except (RequestError, ValidationError, ConnectionError) as error:
             return f"{id} could not be shown here ({type(error).__name__})."
         except KheishError as error:
+            self._open.pop(id, None)  # the next look at the run asks again
             return f"{id}: {error.detail}"
         return None
 
     async def _approval(self, session: str, id: str) -> None:
-        asked = await self._access.send(requests.get_approval(id))
-        if asked["status"] != "pending":
-            return
-        form = dialogs.of_approval(asked)
-        shown = ToolCallUpdate(
-            tool_call_id=self.calls.get(id, id),
-            title=title(asked["tool"], asked["arguments"]),
-            status="pending",
-            raw_input=asked["arguments"],
-            content=_content(form),
-        )
-        answer = await self._editor.request_permission(session_id=session, tool_call=shown, options=list(OPTIONS))
-        if isinstance(answer.outcome, AllowedOutcome) and answer.outcome.option_id in ("allow", "deny"):
-            await self._decide(form, {"decision": answer.outcome.option_id})
+        for _ in range(_TRIES):
+            asked = await accesses.repeat(self._access, lambda: requests.get_approval(id))
+            if asked["status"] != "pending":
+                return
+            form = dialogs.of_approval(asked)
+            shown = ToolCallUpdate(
+                tool_call_id=self.calls.get(id, id),
+                title=title(asked["tool"], asked["arguments"]),
+                status="pending",
+                raw_input=asked["arguments"],
+                content=_content(form),
+            )
+            answer = await self._editor.request_permission(session_id=session, tool_call=shown, options=list(OPTIONS))
+            if not isinstance(answer.outcome, AllowedOutcome) or answer.outcome.option_id not in ("allow", "deny"):
+                raise NotShown(f"{id} is still open.")
+            if await self._decide(form, {"decision": answer.outcome.option_id}) is None:
+                return
+        raise NotShown(f"{id} changes while it is shown.")
 
     async def _question(self, session: str, id: str) -> None:
         fault: str | None = None
         for _ in range(_TRIES):
-            asked = await self._access.send(requests.get_question(id))
+            asked = await accesses.repeat(self._access, lambda: requests.get_question(id))
             if asked["status"] != "pending":
                 return
             form = dialogs.of_question(asked, fault)
@@ -111,18 +116,29 @@ class Asking:
                 session_id=session, requested_schema=ElicitationSchema.model_validate(dict(form.schema))
             )
             answer = await self._editor.create_elicitation(form.message, mode)
+            if isinstance(answer, DeclineElicitationResponse):
+                await self._decline(id)
+                return
             if not isinstance(answer, AcceptElicitationResponse):
+                raise NotShown(f"{id} is still open.")
+            fault = await self._decide(form, answer.content or {})
+            if fault is None:
                 return
-            try:
-                await self._decide(form, answer.content or {})
-                return
-            except ValueError as error:
-                fault = str(error)
+        raise NotShown(f"{id} is still open: {fault}.")
 
-    async def _decide(self, form: Form, content: Mapping[str, Any]) -> None:
-        """Send an answer; another one may have been first, and the session shows it then. Raises ValueError."""
-        with contextlib.suppress(KheishError):
-            await works.decide(self._access, form, content, via=VIA)
+    async def _decide(self, form: Form, content: Mapping[str, Any]) -> str | None:
+        """Send an answer, also over a restart of the daemon; another one may have been first, and the session shows it
+        then. Returns what is wrong with the answer, if it cannot be used. Raises the other errors of the operation."""
+        try:
+            with contextlib.suppress(Conflict):
+                await accesses.persist(self._access, lambda: works.decide(self._access, form, content, via=VIA))
+        except ValueError as error:
+            return str(error)
+        return None
+
+    async def _decline(self, id: str) -> None:
+        with contextlib.suppress(Conflict):
+            await accesses.repeat(self._access, lambda: requests.decline_question(id, "declined in the editor"))
 
 
 def _content(form: Form) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Prompts of an editor as texts, and journal lines as events."""
+"""Prompts of an editor as texts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 from acp.exceptions import RequestError
 from acp.schema import EmbeddedResourceContentBlock, ResourceContentBlock, TextContentBlock
-
-from kheish.client.sse import Event
 
 
 def text(blocks: Iterable[Any]) -> str:
@@ -33,11 +31,3 @@ def text(blocks: Iterable[Any]) -> str:
 
 def _path(uri: str) -> str:
     return uri.removeprefix("file://")
-
-
-def event(line: Any) -> Event:
-    """Return a line of a journal as an event."""
-    return Event(
-        kind=line["kind"], n=line["n"], session=line.get("session"), run=line.get("run"), at=line.get("at"),
-        actor=line.get("actor"), data=line["data"], raw="",
-    )  # fmt: skip

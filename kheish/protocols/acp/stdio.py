@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from acp import run_agent
+from acp import run_agent, stdio_streams
 
 from kheish.client.aio_connection import AsyncConnection
 from kheish.protocols.access import Remote
 from kheish.protocols.acp.agent import Kheish
+from kheish.protocols.acp.wire import Wire
 
 #: bytes of one message of the editor, which may embed files
 _LIMIT = 64 * 1024 * 1024
@@ -27,6 +28,7 @@ def serve(url: str | None, state_root: str | None, session: str | None, workspac
 
 
 async def _serve(url: str | None, state_root: str | None, session: str | None, workspace: str | None) -> None:
+    wire = Wire(*await stdio_streams(limit=_LIMIT))
     async with AsyncConnection(url, None, state_root) as connection:
-        agent: Any = Kheish(Remote(connection), session, workspace)
-        await run_agent(agent, stdio_buffer_limit_bytes=_LIMIT, use_unstable_protocol=True)
+        agent: Any = Kheish(Remote(connection), wire, session, workspace)
+        await run_agent(agent, wire, use_unstable_protocol=True)

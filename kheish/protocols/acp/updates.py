@@ -26,28 +26,27 @@ class Updates:
 
     def __init__(self) -> None:
         self._speech: dict[str, Speech] = {}
-        self._shown: set[str] = set()
 
     def of(self, event: Event, *, replays: bool = False) -> list[Any]:
         """Return the updates of an event. `replays`: the editor has no words of the user yet."""
         data = event.data
         match event.kind:
             case "run.submitted" if replays:
-                items = data["request"]["items"]
-                texts = [str(item.get("text")) for item in items if isinstance(item.get("text"), str)]
-                return [helpers.update_user_message_text(text) for text in texts]
+                texts = [item["text"] for item in data["request"]["items"] if item.get("text") is not None]
+                return [helpers.update_user_message_text(_whole(text)) for text in texts]
             case "model.responded":
-                return [*self._words(event), *(self._begun(one) for one in _calls(data) if self._is_new(one["id"]))]
+                return [*self._words(event), *(self._begun(event, one) for one in _calls(data))]
             case "model.delta":
                 return self._words(event)
             case "tool.started":
-                return [self._update(data["call_id"], status="in_progress")]
+                return [helpers.update_tool_call(call(event, data["call_id"]), status="in_progress")]
             case "tool.finished":
-                text = data["content"] if isinstance(data["content"], str) else data["content"]["preview"]
-                content = [helpers.tool_content(helpers.text_block(visible(text[:_RESULT])))]
-                return [
-                    self._update(data["call_id"], status="failed" if data["is_error"] else "completed", content=content)
-                ]
+                content = [helpers.tool_content(helpers.text_block(visible(_whole(data["content"])[:_RESULT])))]
+                status: Any = "failed" if data["is_error"] else "completed"
+                return [helpers.update_tool_call(call(event, data["call_id"]), status=status, content=content)]
+            case "run.failed":
+                text = f"\n\nThe run failed: {data['error']['message']} ({data['error']['code']})"
+                return [helpers.update_agent_message_text(text)]
             case "run.mode_changed":
                 return [CurrentModeUpdate(current_mode_id=data["mode"], session_update="current_mode_update")]
         return []
@@ -56,19 +55,26 @@ class Updates:
         text = self._speech.setdefault(event.run or "", Speech()).hear(event)
         return [helpers.update_agent_message_text(text)] if text else []
 
-    def _is_new(self, id: str) -> bool:
-        is_new = id not in self._shown
-        self._shown.add(id)
-        return is_new
+    def is_unread(self, run: str) -> bool:
+        """Return whether the run's newest answer was too long for its event."""
+        return run in self._speech and self._speech[run].is_unread
 
-    def _begun(self, call: Mapping[str, Any]) -> Any:
-        name, given = call["name"], call["arguments"]
+    def finish(self, run: str, output: str | None) -> list[Any]:
+        """Return the rest of the run's final text, if no event had it."""
+        text = self._speech[run].finish(output) if run in self._speech else ""
+        return [helpers.update_agent_message_text(text)] if text else []
+
+    def _begun(self, event: Event, asked: Mapping[str, Any]) -> Any:
+        name, given = asked["name"], asked["arguments"]
         return helpers.start_tool_call(
-            call["id"], title(name, given), kind=_KINDS.get(name, "other"), status="pending", raw_input=given
-        )
+            call(event, asked["id"]), title(name, given), kind=_KINDS.get(name, "other"), status="pending",
+            raw_input=given,
+        )  # fmt: skip
 
-    def _update(self, id: str, **fields: Any) -> Any:
-        return helpers.update_tool_call(id, **fields)
+
+def call(event: Event, id: str) -> str:
+    """Return the id of a call, which is unique in its session."""
+    return f"{event.run}-{id}"
 
 
 def title(tool: str, arguments: Any) -> str:
@@ -77,6 +83,11 @@ def title(tool: str, arguments: Any) -> str:
     about = next((str(given[name]) for name in ("command", "path", "file_path", "pattern", "url") if name in given), "")
     line = one_line(f"{tool}: {about}" if about else tool)
     return line if len(line) <= _TITLE else line[:_TITLE] + "…"
+
+
+def _whole(text: Any) -> str:
+    """Return a text of a journal line, or the beginning of one that was too long for it."""
+    return text if isinstance(text, str) else f"{text['preview']}…"
 
 
 def _calls(data: Mapping[str, Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kheish.client import requests
 from kheish.client.run import RUN_ENDS
 from kheish.errors import Conflict, Invalid, KheishError, NotFound
-from kheish.protocols import dialogs, needs, work as works
+from kheish.protocols import dialogs, lines, needs, work as works
 from kheish.protocols.access import Access
 from kheish.protocols.agui import inputs
 from kheish.protocols.agui.events import VERSION, Events, frame
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VIA = "agui"
 #: characters of a digest within the id of an interrupt: an answer is bound to what was shown
 _BOUND = 16
+_DECIDED = ("approval.decided", "approval.resolved", "question.answered")
 
 
 async def begin(access: Access, given: RunInput) -> tuple[RunView, int]:
@@ -57,6 +58,7 @@ async def begin(access: Access, given: RunInput) -> tuple[RunView, int]:
 async def _resume(access: Access, given: RunInput) -> tuple[RunView, int]:
     """Send the answers, and return the run that waited for them. Raises KheishError."""
     found: RunView | None = None
+    after = 0
     for entry in given.resume or ():
         id, _, bound = entry.interrupt_id.partition(".")
         read: Any = requests.get_approval if id.startswith("appr_") else requests.get_question
@@ -65,12 +67,22 @@ async def _resume(access: Access, given: RunInput) -> tuple[RunView, int]:
             raise Invalid(f"{entry.interrupt_id} is no interrupt of this thread.")
         if found is None:
             waiting = await access.send(requests.get_run(asked["run_id"]))
-            found = waiting
+            found, after = waiting, waiting["n"]
         if asked["status"] == "pending":
             await _answer(access, asked, entry, bound)
+        else:
+            after = min(after, await _decided(access, asked, id) or after)
     if found is None:
         raise Invalid("resume is empty.")
-    return found, found["n"]
+    return found, after
+
+
+async def _decided(access: Access, asked: Any, id: str) -> int | None:
+    """Return the event that decided an approval or a question. A repeated request shows what came after it."""
+    async for event in lines.read(access, asked["session_id"], run=asked["run_id"], kind=_DECIDED):
+        if id in (event.data.get("approval_id"), event.data.get("question_id")):
+            return event.n
+    return None
 
 
 async def _answer(access: Access, asked: Any, entry: Resume, bound: str) -> None:
@@ -118,6 +130,8 @@ async def stream(access: Access, given: RunInput, run: RunView, after: int) -> A
 
 async def _shown(access: Access, run: RunView, after: int, events: Events) -> AsyncIterator[dict[str, Any]]:
     if await _is_held(access, run):
+        async for document in _past(access, run, after, events):
+            yield document
         return
     async with aclosing(access.follow(requests.run_events(run["run_id"]), after=after)) as following:
         async for event in following:
@@ -129,7 +143,16 @@ async def _shown(access: Access, run: RunView, after: int, events: Events) -> As
                 return
             is_waiting = event.kind == "run.waiting" and event.data.get("status") in NEEDS_USER
             if is_waiting and await _is_held(access, run):
+                async for document in _past(access, run, event.n or 0, events):
+                    yield document
                 return
+
+
+async def _past(access: Access, run: RunView, after: int, events: Events) -> AsyncIterator[dict[str, Any]]:
+    """Yield the events of a run that waits, after `after`: it may wait since a later event than was shown."""
+    async for event in lines.read(access, run["session_id"], run=run["run_id"], after=after):
+        for document in events.of(event):
+            yield document
 
 
 async def _is_held(access: Access, run: RunView) -> bool:

@@ -53,6 +53,7 @@ class Events:
 
     def _whole(self, data: Mapping[str, Any]) -> list[Json]:
         if isinstance(data.get("text"), str):
+            self._unread = None
             return self._said(self._words.whole(data.get("turn"), data["text"]))
         self._unread = data.get("turn")
         return []

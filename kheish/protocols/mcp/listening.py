@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -50,9 +50,14 @@ _OF_SESSION = (
 _OF_FLOW = ("flow.sealed", "phase.started", "phase.ended", "phase.blocked", "phase.retried", "evidence.attached")
 
 
+#: the daemon's streams with the news of all lists, of all sessions and Flows, and of both
+LISTS, RESOURCES = requests.events(kind=(_EDITED, *_LISTED)), requests.events(kind=(*_OF_SESSION, *_OF_FLOW))
+ALL = requests.events(kind=(_EDITED, *_LISTED, *_OF_SESSION, *_OF_FLOW))
+
+
 @dataclass(slots=True)
-class _Stream:
-    """The news of one stream that are not sent yet; at most one for each list and each watched resource."""
+class News:
+    """The news for one client that are not sent yet; at most one for each list and each watched resource."""
 
     honored: types.SubscriptionFilter
     news: dict[ServerEvent, None] = field(default_factory=dict)
@@ -66,9 +71,8 @@ class _Stream:
     def sources(self, rights: Rights) -> list[Stream]:
         """Return the daemon's streams that have its news. A limited token may follow single sessions and Flows only."""
         if not rights.is_limited:
-            resources = (*_OF_SESSION, *_OF_FLOW) if self.uris else ()
-            return [requests.events(kind=(_EDITED, *_LISTED, *resources))]
-        return [_source(*pages.parts(uri)) for uri in self.honored.resource_subscriptions or ()]
+            return [ALL if self.uris else LISTS]
+        return [source_of(uri) for uri in self.honored.resource_subscriptions or ()]
 
     def add(self, event: ServerEvent) -> None:
         """Add news, if the client wants them."""
@@ -103,7 +107,7 @@ async def serve(
     meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
     try:
         rights = await accesses.rights(access)
-        stream = _Stream(_honored(params.notifications, rights))
+        stream = News(_honored(params.notifications, rights))
         await _serve(access, context, stream, rights, meta)
     except KheishError as error:
         raise MCPError(INTERNAL_ERROR, error.detail, {"code": error.code}) from error
@@ -111,13 +115,13 @@ async def serve(
 
 
 async def _serve(
-    access: Access, context: ServerRequestContext[Any, Any], stream: _Stream, rights: Rights, meta: dict[str, Any]
+    access: Access, context: ServerRequestContext[Any, Any], stream: News, rights: Rights, meta: dict[str, Any]
 ) -> None:
     """Follow the events, acknowledge, and send news, until one of these ends. Raises the errors of the operations."""
     sources = stream.sources(rights)
     opened = [asyncio.Event() for _ in sources]
-    follow = [_follow(access, one, stream, rights, began) for one, began in zip(sources, opened, strict=True)]
-    tasks = [asyncio.ensure_future(one) for one in (*follow, _send(context, stream, meta, opened))]
+    followed = [follow(access, one, stream, rights, began.set) for one, began in zip(sources, opened, strict=True)]
+    tasks = [asyncio.ensure_future(one) for one in (*followed, _send(context, stream, meta, opened))]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -128,9 +132,11 @@ async def _serve(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _follow(access: Access, source: Stream, stream: _Stream, rights: Rights, opened: asyncio.Event) -> None:
+async def follow(
+    access: Access, source: Stream, stream: News, rights: Rights, opened: Callable[[], None] | None = None
+) -> None:
     """Add the news of the daemon's events. Raises the errors of the operations."""
-    async with contextlib.aclosing(access.follow(source, after=None, opened=opened.set)) as events:
+    async with contextlib.aclosing(access.follow(source, after=None, opened=opened)) as events:
         async for event in events:
             for one in _news(event):
                 stream.add(one)
@@ -140,7 +146,7 @@ async def _follow(access: Access, source: Stream, stream: _Stream, rights: Right
 
 
 async def _send(
-    context: ServerRequestContext[Any, Any], stream: _Stream, meta: dict[str, Any], opened: Sequence[asyncio.Event]
+    context: ServerRequestContext[Any, Any], stream: News, meta: dict[str, Any], opened: Sequence[asyncio.Event]
 ) -> None:
     """Send the acknowledgement once nothing that happens is missed, and then the news."""
     for one in opened:
@@ -167,7 +173,9 @@ def _honored(wanted: types.SubscriptionFilter, rights: Rights) -> types.Subscrip
     )
 
 
-def _source(part: str, id: str) -> Stream:
+def source_of(uri: str) -> Stream:
+    """Return the daemon's stream with the news of a session or a Flow."""
+    part, id = pages.parts(uri)
     if part == "sessions":
         return requests.session_events(id, kind=_OF_SESSION)
     return requests.flow_events(id, kind=_OF_FLOW)

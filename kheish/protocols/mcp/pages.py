@@ -52,7 +52,7 @@ async def listed(access: Access, cursor: str | None) -> types.ListResourcesResul
     try:
         page = await access.send(_request(part, inner or None))
     except Forbidden:
-        page = {"items": [], "next_cursor": None}  # a token that sees some sessions only lists none
+        page = {"items": [], "next_cursor": None}  # a token that sees some sessions only lists these alone
     except KheishError as error:
         raise MCPError(code=INVALID_PARAMS, message=error.detail) from error
     following = _PARTS[_PARTS.index(part) + 1 :]

@@ -7,7 +7,7 @@ from typing import Any
 
 from kheish import ids
 from kheish.client import requests
-from kheish.errors import NotFound
+from kheish.errors import Forbidden, NotFound
 from kheish.protocols.access import Access
 
 NAME = "kheish"
@@ -40,8 +40,12 @@ def parse(text: str) -> Name:
 
 
 async def listed(access: Access) -> list[str]:
-    """Return the names of all models: each persona on each route that is ready. Raises KheishError."""
-    report: Any = await access.send(requests.runtime())
+    """Return the names of all models: each persona on each route that is ready. A token for some sessions may not list
+    these, and gets the default one. Raises KheishError."""
+    try:
+        report: Any = await access.send(requests.runtime())
+    except Forbidden:
+        return [NAME]
     page: Any = await access.send(requests.list_definitions("personas", limit=_MOST))
     routes = [one["id"] for one in report["routes"] if one["status"] == "ready"][:_MOST]
     personas = [None, *(one["id"] for one in page["items"])]

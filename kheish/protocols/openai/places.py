@@ -116,7 +116,7 @@ async def _within(access: Access, wanted: Wanted, session: str) -> Place | None:
 def _is_repeated(wanted: Wanted, run: RunView) -> bool:
     """Return whether a request repeats the one that started a run."""
     kept = _kept(run)
-    if kept.get("history") != wanted.digest:
+    if kept.get("history") != wanted.digest or kept.get("model") != str(wanted.name):
         return False
     if wanted.key is not None:
         return bool(kept.get("key") == wanted.key)

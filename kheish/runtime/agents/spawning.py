@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,20 @@ async def prepared(state: State, parent_session: str, request: Request) -> Spawn
         file, snapshot = await files.find(state, folder, wanted.agent)
         wanted = changed(wanted, file=file, snapshot=snapshot)
     if request.cwd is not None:
-        real = await pool.run(workspaces.door_of(state, folder), os.path.realpath, Path(folder) / request.cwd)
-        if not await pool.run(workspaces.door_of(state, folder), os.path.isdir, real):
-            raise Invalid(f"The folder {request.cwd!r} is missing.", errors=[Fault("/cwd", "is no folder")])
+        real = await pool.run(workspaces.door_of(state, folder), _real_folder, Path(folder) / request.cwd)
+        if real is None:
+            raise Invalid("/cwd: is no folder of the parent's workspace.", errors=[Fault("/cwd", "is no folder")])
         wanted = changed(wanted, workspace=real)
     await _check_sibling(state, parent, wanted)
     return wanted
+
+
+def _real_folder(path: Path) -> str | None:
+    """Return the real path of a folder, if there is one."""
+    with suppress(OSError, ValueError):  # a name that is too long, or that no file can have
+        real = Path(os.path.realpath(path))
+        return str(real) if real.is_dir() else None
+    return None
 
 
 async def _check_sibling(state: State, parent: Agent, wanted: Spawn) -> None:

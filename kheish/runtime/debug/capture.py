@@ -66,8 +66,9 @@ class Capture:
             whole = size if size is not None else len(content)
             is_cut = whole > files.ARTIFACT_BYTES
             card = files.card_of(name, run.session_id, cut, whole, is_cut, encrypted=level == "full", at=at)
-            stored = secrets.seal(cut, self._recipients()) if level == "full" else cut
-            files.write(self._state.root, run.run_id, card, stored)
+            root = self._state.root
+            stored = secrets.seal(cut, secrets.own_recipients(root, self._identity)) if level == "full" else cut
+            files.write(root, run.run_id, card, stored)
 
         try:
             await asyncio.to_thread(store)
@@ -75,14 +76,6 @@ class Capture:
             detail = getattr(error, "detail", None) or str(error)
             log.warning("debug artifact %s of %s is not stored: %s", name, run.run_id, detail)
             self._report(f"Debug artifacts cannot be stored: {detail}")
-
-    def _recipients(self) -> Sequence[str]:
-        """Return the recipients of secrets; the first time, they are made with the identity."""
-        keys = secrets.recipients(self._state.root)
-        if keys or self._identity.exists():
-            return keys
-        secrets.make_identity(self._state.root, self._identity)
-        return secrets.recipients(self._state.root)
 
     async def listing(self, run_id: str) -> list[Card]:
         """Return the artifacts of a run, oldest first."""

@@ -5,9 +5,12 @@ The oldest artifacts of a run go when there are too many. All functions block on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -74,7 +77,7 @@ def write(root: Path, run_id: str, card: Card, stored: bytes) -> None:
 
 
 def _bound(folder: Path) -> None:
-    found = sorted(((path.stat(), path) for path in _files(folder)), key=lambda one: one[0].st_mtime_ns)
+    found = sorted(_files(folder), key=lambda one: one[0].st_mtime_ns)
     size = sum(status.st_size for status, _ in found)
     while found and (len(found) > RUN_ARTIFACTS or size > RUN_BYTES):
         status, path = found.pop(0)
@@ -84,8 +87,8 @@ def _bound(folder: Path) -> None:
 
 def listing(root: Path, run_id: str) -> list[Card]:
     """Return the artifacts of a run, oldest first."""
-    found = sorted((path.stat().st_mtime_ns, path.name, path) for path in _files(root / FOLDER / run_id))
-    cards = (_head(path) for _, _, path in found)
+    found = sorted(_files(root / FOLDER / run_id), key=lambda one: (one[0].st_mtime_ns, one[1].name))
+    cards = (_head(path) for _, path in found)
     return [card for card in cards if card is not None]
 
 
@@ -104,7 +107,7 @@ def read(root: Path, run_id: str, name: str) -> tuple[Card, bytes]:
 def remove_old(root: Path, seconds: float) -> None:
     """Remove the runs whose newest artifact is older."""
     for folder in _folders(root):
-        newest = max((path.stat().st_mtime for path in _files(folder)), default=0.0)
+        newest = max((status.st_mtime for status, _ in _files(folder)), default=0.0)
         if newest < time.time() - seconds:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -112,7 +115,7 @@ def remove_old(root: Path, seconds: float) -> None:
 def remove_session(root: Path, session_id: str) -> None:
     """Remove the artifacts of the runs of a session."""
     for folder in _folders(root):
-        cards = (_head(path) for path in _files(folder))
+        cards = (_head(path) for _, path in _files(folder))
         if any(card is not None and card.session_id == session_id for card in cards):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -124,11 +127,17 @@ def _folders(root: Path) -> Iterator[Path]:
         return
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
+    """Yield the artifacts of a run. Another one may be stored meanwhile, and remove the oldest."""
     try:
-        yield from [path for path in folder.iterdir() if _NAME.match(path.name) and path.is_file()]
+        paths = [path for path in folder.iterdir() if _NAME.match(path.name)]
     except OSError:
         return
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield status, path
 
 
 def _head(path: Path) -> Card | None:

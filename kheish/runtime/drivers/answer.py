@@ -20,6 +20,9 @@ _CUT = "the stream ended before the answer was complete"
 _CHARACTERS_PER_TOKEN = 4
 _ALARMING = frozenset({"error", "errors", "base_resp"})
 _ERRORS = ("error", "errors", "error_code", "detail", "error_msg")
+_READ_ELSEWHERE = frozenset({"content", "role"})
+#: llama-cpp-python sends each call in the format before tools as well
+_TOLD_TWICE = _READ_ELSEWHERE | {"function_call"}
 
 
 class Assembly:
@@ -78,11 +81,11 @@ class Assembly:
             or (isinstance(document.get("message"), str) and "code" in document)
         )
         if has_failed or is_error or any(document.get(key) for key in named):
-            raise failures.from_body(None, document, credential=self._request.credential, reply=self.partial())
+            raise failures.from_body(None, document, credential=self._request.credential, reply=self.so_far())
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         if choice.get("error"):  # OpenRouter
-            raise failures.from_body(None, choice, credential=self._request.credential, reply=self.partial())
+            raise failures.from_body(None, choice, credential=self._request.credential, reply=self.so_far())
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason.strip():
             reason = reason.strip()[:64].lower()
@@ -90,8 +93,9 @@ class Assembly:
         delta = choice["delta"] if isinstance(choice.get("delta"), dict) else choice.get("message")
         if not isinstance(delta, dict):
             delta = {"content": choice.get("text")}
+        passed_over = _TOLD_TWICE if delta.get("tool_calls") else _READ_ELSEWHERE
         for key, value in delta.items():
-            if value is not None and key not in ("content", "role"):
+            if value is not None and key not in passed_over:
                 self._other(str(key), value)
         return self._grow(text_of(delta.get("content")))
 
@@ -132,8 +136,12 @@ class Assembly:
         if self._reason is None:
             cut = any(call.malformed is not None for call in reply.calls)
             if not self._is_over or cut:
-                raise ModelError("transport", _CUT, reply=reply)
+                raise ModelError("transport", _CUT, reply=self.so_far())
         return reply
+
+    def so_far(self) -> Reply | None:
+        """Return the part of a failed answer that arrived; None without one, since no tokens are counted then."""
+        return None if self.is_blank and self._usage is None else self.partial()
 
     def partial(self) -> Reply:
         """Return the answer so far."""

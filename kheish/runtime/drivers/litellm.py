@@ -36,7 +36,7 @@ class LiteLLMDriver:
                 reply = await _ask(self._litellm, request, assembly, on_delta)
         except TimeoutError as error:
             message = f"no complete answer within {total} s"
-            raise ModelError("timeout", message, reply=assembly.partial()) from error
+            raise ModelError("timeout", message, reply=assembly.so_far()) from error
         except ModelError as error:
             if error.kind == "auth":
                 raise error.worded(f"{error.message.rstrip()} {hints.credential(request)}") from error
@@ -106,9 +106,12 @@ async def _ask(litellm: Any, request: Request, assembly: Assembly, on_delta: Cal
                 assembly.end()
             elif text := assembly.feed(document):
                 on_delta(text)
+    except ModelError as error:
+        error.reply = error.reply or assembly.so_far()
+        raise
     except (openai.OpenAIError, httpx.HTTPError) as error:  # litellm's errors are the SDK's
         translated = _translated(error, request.credential)
-        translated.reply = translated.reply or assembly.partial()
+        translated.reply = translated.reply or assembly.so_far()
         raise translated from error
     return assembly.reply()
 

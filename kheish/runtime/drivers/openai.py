@@ -52,7 +52,7 @@ class _Exchange:
 
     @property
     def so_far(self) -> Reply | None:
-        return self.assembly.partial() if self.assembly is not None else None
+        return self.assembly.so_far() if self.assembly is not None else None
 
 
 class OpenAIDriver:
@@ -97,7 +97,7 @@ class OpenAIDriver:
                     self._refused.popitem(last=False)
                 continue
             if reply is None and asked.stream:  # llama-cpp-python, for one, tells its errors only so
-                reply = await _send_and_read(client, replace(asked, stream=False), exchange)
+                reply = await _ask_whole(client, replace(asked, stream=False), exchange)
             if reply is None:
                 raise ModelError("empty", "the answer is empty, with and without streaming")
             return reply
@@ -186,6 +186,21 @@ def _without(request: Request, refused: frozenset[str]) -> Request:
         return request
     generation = {**request.generation, **({"stream_options": None} if "stream_options" in refused else {})}
     return replace(request, generation=generation, stream=request.stream and "stream" not in refused)
+
+
+async def _ask_whole(client: AsyncOpenAI, request: Request, exchange: _Exchange) -> Reply | None:
+    """Ask for a whole answer after an empty stream.
+
+    A server that failed may close that connection a moment later, which shows only when the connection is used again:
+    the request is then sent over another.
+    """
+    exchange.assembly = None
+    try:
+        return await _send_and_read(client, request, exchange)
+    except ModelError as error:
+        if error.kind != "transport" or exchange.assembly is not None:
+            raise
+    return await _send_and_read(client, request, exchange)
 
 
 async def _send_and_read(client: AsyncOpenAI, request: Request, exchange: _Exchange) -> Reply | None:

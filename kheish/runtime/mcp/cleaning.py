@@ -91,6 +91,8 @@ def _tool(raw: dict[str, Any]) -> dict[str, Any] | str:
         return "inputSchema is not of type object"
     if (size := _size(schema)) is None or size > _SCHEMA:
         return f"inputSchema is larger than {_SCHEMA // 1024} KiB, or nested too deep"
+    if isinstance(execution := raw.get("execution"), dict) and execution.get("taskSupport") == "required":
+        return "it can only be called as a task of version 2025-11-25, which is not supported"
     tool: dict[str, Any] = {"name": name, "inputSchema": schema}
     if isinstance(raw.get("title"), str):
         tool["title"] = raw["title"][:_NAME]

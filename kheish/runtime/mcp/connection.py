@@ -110,6 +110,12 @@ class Connection:
         """Return whether a call is in flight."""
         return bool(self._calls)
 
+    @property
+    def _is_ending(self) -> bool:
+        """Return whether the connection is broken, and its process not ended yet."""
+        is_running = self._owner is not None and not self._owner.done()
+        return is_running and self._wire is not None and self._wire.closed.is_set() and not self._closing.is_set()
+
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -281,6 +287,8 @@ class Connection:
 
     async def _connected(self) -> tuple[Any, Wire]:
         """Return the open session, waiting for it within the server's start_timeout. Raises NotConnected."""
+        if self._is_ending and self._owner is not None:
+            await asyncio.wait({self._owner}, timeout=self.server.start_timeout)
         self.start()
         if self._session is None:
             await self.started()

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+from mcp.client.auth.utils import extract_field_from_www_auth, extract_scope_from_www_auth
 from mcp.client.streamable_http import streamable_http_client
 
 from kheish.auth import netguard, outgoing
@@ -15,9 +16,11 @@ from kheish.errors import KheishError
 from kheish.runtime.mcp import bounding
 from kheish.runtime.mcp.wire import TOO_LARGE, Wire
 
-_SESSION = "mcp-session-id"
+SESSION = "mcp-session-id"
 #: seconds for connecting; a response stream may stay open for a day
 _CONNECT, _READ = 10.0, 86_400.0
+#: characters of a scope that are shown
+_SCOPE = 200
 #: the beginning of a page that the old transport answers a GET with
 _OLD = b"event: endpoint"
 OLD_TRANSPORT = (
@@ -28,11 +31,18 @@ OLD_TRANSPORT = (
 
 @asynccontextmanager
 async def connect(
-    url: str, wire: Wire, limit: int, *, headers: Mapping[str, str], auth: Any = None, allow: Sequence[str] = ()
+    url: str,
+    wire: Wire,
+    limit: int,
+    *,
+    headers: Mapping[str, str],
+    auth: Any = None,
+    allow: Sequence[str] = (),
+    advice: str = "",
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Yield the streams of a connection. `auth` is an httpx2.Auth; the requests that it makes to other origins go
-    through the network guard, with the exceptions of `allow`."""
-    transport = Bounded(wire, limit, url, allow)
+    through the network guard, with the exceptions of `allow`. `advice` says what to do about a missing scope."""
+    transport = Bounded(wire, limit, url, allow, advice)
     timeout = httpx2.Timeout(_CONNECT, read=_READ)
     sent = {**headers, "Accept-Encoding": "identity"}
     async with (
@@ -62,8 +72,9 @@ class Bounded(httpx2.AsyncBaseTransport):
     """A transport that bounds responses, notes errors, and sends requests to other origins through the network
     guard."""
 
-    def __init__(self, wire: Wire, limit: int, url: str, allow: Sequence[str]) -> None:
+    def __init__(self, wire: Wire, limit: int, url: str, allow: Sequence[str], advice: str = "") -> None:
         self._wire = wire
+        self._advice = advice
         self._limit = limit
         self._origin = _origin(url)
         self._allow = allow
@@ -77,8 +88,11 @@ class Bounded(httpx2.AsyncBaseTransport):
         response = await self._inner.handle_async_request(request)
         if is_own and response.status_code >= 400:
             self._wire.status = response.status_code
-            if response.status_code == 404 and _SESSION in request.headers:
+            if response.status_code == 404 and SESSION in request.headers:
                 self._wire.lost = True
+            if response.status_code == 403 and lacks_scope(response):
+                await response.aclose()
+                return self._short(response)
         if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             await response.aclose()
             raise httpx2.ReadError("the response is compressed, though that was not asked for")
@@ -88,6 +102,14 @@ class Bounded(httpx2.AsyncBaseTransport):
         else:
             response.stream = _Limited(response.stream, self._limit, self._wire)
         return response
+
+    def _short(self, response: httpx2.Response) -> httpx2.Response:
+        """Return a refusal for lack of a scope as an error of the protocol, which ends the one request only."""
+        scope = extract_scope_from_www_auth(response)
+        named = f"the scope {scope[:_SCOPE]}" if scope else "a scope"
+        error = {"code": -32000, "message": f"the credential has not {named} that this needs{self._advice}"}
+        headers = {"WWW-Authenticate": response.headers["WWW-Authenticate"]}
+        return httpx2.Response(403, headers=headers, json={"jsonrpc": "2.0", "id": None, "error": error})
 
     async def _guarded(self, request: httpx2.Request) -> httpx2.Request:
         """Return the request to the address that was checked; the certificate must be the host's."""
@@ -150,6 +172,11 @@ class _Events(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """Close the stream."""
         await self._stream.aclose()
+
+
+def lacks_scope(response: httpx2.Response) -> bool:
+    """Return whether a server refuses a request since the credential lacks a scope."""
+    return extract_field_from_www_auth(response, "error") == "insufficient_scope"
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -24,6 +24,8 @@ from kheish.state.state import State
 
 #: seconds to wait for the page to open
 _PAGE = 60.0
+#: characters of the scopes that a server asked for later
+_SCOPES = 2000
 
 
 class Logins:
@@ -47,6 +49,7 @@ class Logins:
         self._renewed = renewed
         self._value = value
         self._logins: dict[str, Login] = {}
+        self._lacked: dict[str, str] = {}  # the scopes that requests to a server lacked since its login
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- using --------------------------------------------------------------------------------------------------------
@@ -80,7 +83,12 @@ class Logins:
         if login is None:
             raise NotConnected(f"it needs a login: kheish mcp login {server_id}")
         oauth = await self._sdk()
-        return oauth.provider(self._client(oauth, server_id, server), login, self._save)
+
+        def lacks(scope: str) -> None:
+            known = self._lacked.get(server_id, "").split()
+            self._lacked[server_id] = " ".join(dict.fromkeys([*known, *scope[:_SCOPES].split()]))[:_SCOPES]
+
+        return oauth.provider(self._client(oauth, server_id, server), login, self._save, lacks=lacks)
 
     async def _sdk(self) -> Any:
         return await asyncio.to_thread(importlib.import_module, "kheish.runtime.mcp.oauth")
@@ -147,11 +155,15 @@ class Logins:
         try:
             oauth = await self._sdk()
             client = self._client(oauth, login.account, server)
-            auth = oauth.provider(client, None, save, show=show, arrive=arrive)
+            old, lacked = self.stored(login.account, server), self._lacked.get(login.account, "")
+            if lacked and old is not None:  # what was granted stays
+                lacked = f"{old.tokens.get('scope') or ''} {lacked}".strip()
+            auth = oauth.provider(client, None, save, show=show, arrive=arrive, lacked=lacked)
             allow = tuple(self._state.definitions.config.network.allow)
             if not await oauth.authorize(auth, server.url, allow):
                 raise NotConnected("the server asks for no login")
             login.status = "done"
+            self._lacked.pop(login.account, None)
             self._renewed(login.account)
         except (NotConnected, KheishError, TimeoutError) as error:
             login.status, login.reason = "failed", str(error) or "the user did not return in time"

@@ -6,13 +6,14 @@ Only a daemon with a server that uses OAuth imports this module, in a thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx2
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.auth.exceptions import OAuthFlowError
+from mcp.client.auth.utils import extract_scope_from_www_auth, union_scopes
 from mcp.shared.auth import (
     AuthorizationCodeResult,
     OAuthClientInformationFull,
@@ -21,7 +22,7 @@ from mcp.shared.auth import (
     OAuthToken,
     ProtectedResourceMetadata,
 )
-from pydantic import AnyUrl
+from pydantic import AnyUrl, Field
 
 from kheish import ids
 from kheish.domain.mcp.server import OAuth
@@ -30,8 +31,8 @@ from kheish.runtime.mcp import http
 from kheish.runtime.mcp.outcomes import NotConnected
 from kheish.runtime.mcp.wire import Wire
 
-#: a request that a server answers with 401 if it asks for a login
-_GREETING = {
+#: requests that a server answers with 401 if it asks for a login: some greet everyone, and ask for it later
+_GREETING: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 1,
     "method": "initialize",
@@ -41,6 +42,7 @@ _GREETING = {
         "clientInfo": {"name": "kheish", "version": "0"},
     },
 }
+_LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
 _HEADERS = {
     "Accept": "application/json, text/event-stream",
     "Accept-Encoding": "identity",
@@ -110,11 +112,40 @@ class _Storage:
         self._login = login
 
 
+class _Metadata(OAuthClientMetadata):
+    """Metadata whose scope has what the file names, in place of what the server asks for, and what calls lacked."""
+
+    named: str | None = Field(default=None, exclude=True)
+    lacked: str | None = Field(default=None, exclude=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "scope":  # the SDK sets what the server asks for
+            value = union_scopes(self.named or value, self.lacked)
+        super().__setattr__(name, value)
+
+
 class Provider(OAuthClientProvider):
     """The SDK's provider, for stored tokens or for a login, and for one issuer if the file names it."""
 
     issuer: str | None = None
     server_id: str = ""
+    lacks: Callable[[str], None] | None = None
+
+    async def _auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        # Without a user, a missing scope is noted for the next login, and the server's refusal is the answer.
+        flow = super()._auth_flow(request)
+        try:
+            sent = await anext(flow)
+            while True:
+                response = yield sent
+                if self.lacks is not None and response.status_code == 403 and http.lacks_scope(response):
+                    self.lacks(extract_scope_from_www_auth(response) or "")
+                    return
+                sent = await flow.asend(response)
+        except StopAsyncIteration:
+            return
+        finally:
+            await flow.aclose()
 
     def _select_authorization_server(self, advertised: list[str]) -> str:
         if self.issuer is None:
@@ -138,9 +169,12 @@ def provider(
     *,
     show: Callable[[str], Awaitable[None]] | None = None,
     arrive: Callable[[], Awaitable[dict[str, str | None]]] | None = None,
+    lacks: Callable[[str], None] | None = None,
+    lacked: str = "",
 ) -> Provider:
     """Return the authorization of requests to a server. `show` gets the page to open, and `arrive` waits for the
-    user's return; without them, only stored tokens are used and renewed."""
+    user's return; without them, only stored tokens are used and renewed, and `lacks` takes a scope that is missing.
+    `lacked` are the scopes that were missing, for a login."""
 
     async def returned() -> AuthorizationCodeResult:
         assert arrive is not None
@@ -148,15 +182,18 @@ def provider(
 
     storage = _Storage(client, login, save)
     method: Literal["client_secret_post", "none"] = "client_secret_post" if client.secret else "none"
+    scopes = " ".join(client.settings.scopes) or None
     made = Provider(
         server_url=client.url,
-        client_metadata=OAuthClientMetadata(
+        client_metadata=_Metadata(
             redirect_uris=[AnyUrl(client.redirect)],
             client_name="Kheish",
             token_endpoint_auth_method=method,
             grant_types=["authorization_code", "refresh_token"],
             response_types=["code"],
-            scope=" ".join(client.settings.scopes) or None,
+            scope=union_scopes(scopes, lacked),
+            named=scopes,
+            lacked=lacked or None,
         ),
         storage=storage,
         redirect_handler=show,
@@ -164,6 +201,7 @@ def provider(
         client_metadata_url=client.metadata_url,
     )
     made.issuer, made.server_id, storage.provider = client.settings.issuer, client.server, made
+    made.lacks = lacks
     if login is not None:  # the SDK restores tokens, but not where to renew them
         context = made.context
         context.auth_server_url, context.token_expiry_time = login.issuer, login.expires_at
@@ -175,16 +213,21 @@ def provider(
 
 
 async def authorize(auth: Provider, url: str, allow: tuple[str, ...]) -> bool:
-    """Make a request that a server answers after a login; return whether it asked for one. Raises NotConnected."""
+    """Make requests that a server answers after a login; return whether it asked for one. Raises NotConnected."""
     wire = Wire()
     transport = http.Bounded(wire, _LIMIT, url, allow)
     seen: list[int] = []
     try:
-        async with (
-            httpx2.AsyncClient(transport=transport, auth=_Counting(auth, seen), trust_env=False, timeout=30) as client,
-            client.stream("POST", url, json=_GREETING, headers=_HEADERS) as response,
-        ):
-            status = response.status_code
+        async with httpx2.AsyncClient(
+            transport=transport, auth=_Counting(auth, seen), trust_env=False, timeout=30
+        ) as client:
+            async with client.stream("POST", url, json=_GREETING, headers=_HEADERS) as response:
+                status = response.status_code
+            if 401 not in seen:
+                session = response.headers.get(http.SESSION)
+                headers = _HEADERS | ({http.SESSION: session} if session else {})
+                async with client.stream("POST", url, json=_LIST, headers=headers) as response:
+                    status = response.status_code if 401 in seen else status
     except (OAuthFlowError, httpx2.HTTPError, httpx2.StreamError, ValueError, OverflowError) as error:
         raise NotConnected(wire.fault or str(error) or type(error).__name__) from error
     if status in (401, 403):

@@ -98,7 +98,15 @@ class Opening:
         elif server.auth is not None:
             auth = await self._around.logins.auth(id, server)
         allow = self._around.state.definitions.config.network.allow
-        opened = http.connect(server.url, wire, server.max_message, headers=headers, auth=auth, allow=allow)
+        opened = http.connect(
+            server.url,
+            wire,
+            server.max_message,
+            headers=headers,
+            auth=auth,
+            allow=allow,
+            advice=f"; kheish mcp login {id} asks for it" if auth is not None else "",
+        )
         async with opened as streams:
             yield streams
 

@@ -49,7 +49,7 @@ def _text(one: Mapping[str, Any]) -> str:
 
 def _size(data: str) -> int:
     """Return the number of bytes that base64 stands for."""
-    return len(data) * 3 // 4
+    return len(data) * 3 // 4 - data[-2:].count("=")
 
 
 def _parts(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ _PAGES = 50
 #: waits for a server that answers with nothing but its state, and their number
 _STATE_WAIT, _STATE_ROUNDS = 0.2, 100
 _SHOWN = 1000
+#: the beginnings of the SDK's messages about a request whose answer was lost
+_LOST = ("Connection closed", "SSE stream ")
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 Progress = Any  # mcp.shared.dispatcher.ProgressFnT
 
@@ -140,7 +142,7 @@ async def _probe(session: ClientSession) -> None:
         except ValidationError:
             found = None
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
+            if _is_lost(error):
                 raise
             known = _supported(error)
             mutual = [one for one in MODERN_PROTOCOL_VERSIONS if one in known]
@@ -364,11 +366,17 @@ async def _sent(request: Awaitable[Any]) -> Any:
 def _described(error: MCPError) -> Exception:
     """Return the error for one that the server, or the SDK in its name, answered with."""
     message = _short(error.error.message)
-    if error.code == CONNECTION_CLOSED:
+    if _is_lost(error):
         return Broken(message)
     if error.code == HEADER_MISMATCH:
         return _HeaderMismatch(message, not_executed=True)
     return ServerError(f"{message} (code {error.code})", not_executed=error.code == METHOD_NOT_FOUND)
+
+
+def _is_lost(error: MCPError) -> bool:
+    """Return whether no answer will come, in the SDK's words. Servers use the same code for errors of their own: those
+    of the TypeScript SDK answer a request without a session with it."""
+    return error.code == CONNECTION_CLOSED and error.error.message.startswith(_LOST)
 
 
 def _short(error: object) -> str:

@@ -26,7 +26,7 @@ from kheish.runtime.assets.tool import check_seen
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.interact import derived
 from kheish.state import pins
-from kheish.store.log.index import cursor_before
+from kheish.store.log.pages import cursor_before
 
 _NO_TURN = "You have no turn in a channel; you can post and react in a turn only, which a message there may give you."
 

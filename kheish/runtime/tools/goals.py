@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.domain import intake
-from kheish.domain.events import GoalBudget, GoalDeclared
+from kheish.domain.events import GoalDeclared
 from kheish.domain.goals import goal as goals, verbs
 from kheish.domain.goals.verbs import Wanted
 from kheish.domain.runs import Run
@@ -63,14 +63,13 @@ async def _get(arguments: GetGoal, context: Context) -> Result:
 async def _create(arguments: CreateGoal, context: Context) -> Result:
     state, goal_id = context.state, derived("goal", context.key)
     try:
-        budget = GoalBudget(
-            tokens=arguments.tokens, cost_usd=arguments.cost_usd, wall_time=verbs.seconds(arguments.wall_time)
-        )
+        limits = {"tokens": arguments.tokens, "cost_usd": arguments.cost_usd,
+                  "wall_time": verbs.seconds(arguments.wall_time)}  # fmt: skip
         verbs.read_completion(arguments.completion)
         await judging.run(verbs.check_schemas, arguments.completion)
-        if budget.cost_usd is not None:
+        if arguments.cost_usd is not None:
             intake.check_priced(state, state.get(Session, context.session_id))
-        wanted = Wanted(objective=arguments.objective, completion=arguments.completion, budget=budget)
+        wanted = Wanted(objective=arguments.objective, completion=arguments.completion, limits=limits)
         drafts = verbs.create(state, state.get(Run, context.run_id), goal_id, wanted, by=context.agent_id)
     except KheishError as error:
         raise ToolError(error.detail) from error
@@ -95,6 +94,8 @@ async def _update(arguments: UpdateGoal, context: Context) -> Result:
         content = f"Noted. You get the next turn at {event.wait_until}; end this one if nothing is left."
     else:
         content = "Your next step is noted."
+    if verbs.get(context.state, context.session_id).status == "paused":
+        content = "Noted. The goal is paused: your word has effect once a person resumes it."
     return Result(content=content, detail={"status": arguments.status}, drafts=tuple(drafts))
 
 

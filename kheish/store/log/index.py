@@ -6,24 +6,22 @@ scribe). Many readers read, each thread with its own connection (`Reader`).
 
 from __future__ import annotations
 
-import base64
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from kheish.errors import InvalidCursor, NotReady
-from kheish.store.log import marks, owners, texts
+from kheish.errors import NotReady
+from kheish.store.log import marks, owners, pages, texts
+from kheish.store.log.pages import Keep, Page
 
 SCHEMA_VERSION = 8
 _FEW = 500  # things that are scanned one by one
-_CURSOR_BYTES = 19  # a letter and a number within SQLite's range
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -43,14 +41,6 @@ Filters = Mapping[str, Sequence[str]]
 NO_FILTERS: Filters = MappingProxyType({})
 _LAST = "\U0010ffff"  # sorts after every continuation of an id
 _ALL = _SCHEMA + owners.SCHEMA + marks.SCHEMA + texts.SCHEMA
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a list: its rows, and the cursor of the next page (None at the end)."""
-
-    items: list[dict[str, Any]]
-    next_cursor: str | None
 
 
 class Writer:
@@ -267,8 +257,10 @@ class Reader:
         statuses: Sequence[str] = (),
         fields: Mapping[str, str] | None = None,
         id_prefix: str | None = None,
+        keep: Keep | None = None,
     ) -> Page:
-        """Return a page of things, newest first. `fields` filters by members of the documents. Raises InvalidCursor.
+        """Return a page of things, newest first. `fields` filters by members of the documents, `keep` by the rest of
+        them (see `pages.page`). Raises InvalidCursor.
 
         With `id_prefix` the order is that of the ids, which is the same for generated ids: the primary key finds them.
         """
@@ -276,7 +268,7 @@ class Reader:
         where, values = ["+noun = ?" if fields and session is None else "noun = ?"], [noun]
         if cursor is not None:
             where.append("made < ?")
-            values.append(_position(cursor))  # type: ignore[arg-type]
+            values.append(pages.position(cursor))  # type: ignore[arg-type]
         if session is not None:
             where.append("session = ?")
             values.append(session)
@@ -293,10 +285,8 @@ class Reader:
             where.append("id >= ? AND id < ?")
             values += [id_prefix, id_prefix + _LAST]
         sql = f"SELECT made, doc FROM things {by}WHERE {' AND '.join(where)} ORDER BY {order} DESC LIMIT ?"  # nosec B608  # columns of ours and question marks; values are bound
-        rows = self._db().execute(sql, (*values, limit + 1)).fetchall()
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return Page([orjson.loads(doc) for _, doc in rows], cursor_before(rows[-1][0]) if more else None)
+        with closing(self._db().execute(sql, (*values, pages.most(limit, keep)))) as rows:
+            return pages.page(rows, limit, keep)
 
     def _by(self, noun: str, field: str, statuses: Sequence[str]) -> str:
         """Return the index that finds the things of a noun by a member. SQLite would rather scan the whole noun, since
@@ -383,18 +373,3 @@ def last_of(index: Reader, session: str, kind: str, upto: int) -> str | None:
     sql = "SELECT line FROM entries WHERE session=? AND kind=? AND n <= ? ORDER BY n DESC LIMIT 1"
     row = index._db().execute(sql, (session, kind, upto)).fetchone()
     return row[0] if row else None
-
-
-def cursor_before(made: int) -> str:
-    """Return the cursor of things that are older than one, by the number of its first entry."""
-    return base64.urlsafe_b64encode(b"m%d" % made).decode().rstrip("=")
-
-
-def _position(cursor: str) -> int:
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        if raw[:1] != b"m" or not raw[1:].isdigit() or len(raw) > _CURSOR_BYTES:
-            raise ValueError(cursor)
-        return int(raw[1:])
-    except ValueError as error:
-        raise InvalidCursor("The cursor is not from a list; restart without it.") from error

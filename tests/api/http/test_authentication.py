@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
+from kheish.api.operations import OPERATIONS
 from tests.api.harness import TOKEN, World, world
 
 
@@ -73,3 +75,14 @@ async def test_pages_of_other_origins_are_refused(w: World) -> None:
         answer = await w.http.get("/v1/status", headers={"origin": origin})
         assert answer.status_code == status, origin
         assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_guard_that_cannot_be_compared_is_refused(w: World) -> None:
+    """What a path names has no ETag: an `If-Match` with one would be ignored, and another's change overwritten."""
+    writes = [one for one in OPERATIONS if one.method in ("PUT", "PATCH", "DELETE") and 412 not in one.problems]
+    assert len(writes) > 10
+    for one in writes:
+        path = re.sub(r"{.*?}", "x", one.path)
+        refused = await w.http.request(one.method, path, json={}, headers={"if-match": '"abc"'})
+        assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed"), one.name
+        assert (await w.http.request(one.method, path, json={}, headers={"if-match": "*"})).status_code != 412, one.name

@@ -20,7 +20,8 @@ from kheish.domain.goals.goal import Goal
 from kheish.domain.goals.verbs import Wanted
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run, Status
-from kheish.errors import GoalStateConflict, Invalid, NotFound, SessionEnded
+from kheish.domain.sessions import end
+from kheish.errors import GoalStateConflict, Invalid, NotFound, SessionEnded, SessionNotIdle
 from tests.support.stateful import Played, table
 
 NOW = 1_800_000_000.0
@@ -36,8 +37,8 @@ class Clock:
 
 
 def begun(p: Played, **wanted: Any) -> Goal:
-    budget = events.GoalBudget(**wanted.pop("budget", {}))
-    p.state.append(*verbs.set_goal(p.state, "s", Wanted(objective="reach it", budget=budget, **wanted), by="test"))
+    limits = wanted.pop("budget", {})
+    p.state.append(*verbs.set_goal(p.state, "s", Wanted(objective="reach it", limits=limits, **wanted), by="test"))
     return verbs.get(p.state, "s")
 
 
@@ -272,6 +273,44 @@ def test_a_run_of_an_earlier_objective_cannot_claim_the_new_one(p: Played, chang
     assert table(p.reloaded("s")) == table(p.state.sessions["s"])
 
 
+@pytest.mark.parametrize("required", [(), ({"workspace_file": "x"},)])
+def test_a_word_during_a_pause_has_effect_at_its_end(p: Played, required: tuple[Any, ...]) -> None:
+    begun(p, completion=required, budget={"tokens": 9})
+    claims = run_of(p)
+    p.move(claims, events.RunStarted())
+    p.state.append(*verbs.pause(p.state, "s", "lunch", by="ann"))
+    declare(p, claims, status="working", next="look at it")
+    declare(p, claims, status="complete", why="all is done")
+    used = events.Usage(input_tokens=0 if required else 9)
+    p.move(claims, events.ModelResponded(turn=0, text="", usage=used), events.RunCompleted(output="done"))
+    assert step(p) is None
+    assert (goal(p).status, goal(p).why, goal(p).next, goal(p).claim) == ("paused", "lunch", "look at it", claims)
+    p.state.append(*verbs.resume(p.state, "s", by="ann"))
+    if required:
+        work(p, run_of(p))
+    step(p)
+    assert (goal(p).status, goals.view(goal(p)).why, goal(p).number) == ("complete", "all is done", 1 + len(required))
+    assert table(p.reloaded("s")) == table(p.state.sessions["s"])
+
+
+def test_waiting_for_a_time_is_a_step_however_often(p: Played, clock: Clock) -> None:
+    """Unlike the same words without a time, which count once."""
+    begun(p)
+    for number in range(1, 6):
+        run = run_of(p)
+        assert goal(p).number == number
+        declare(p, run, status="working", next="look at CI", wait_until=ids.stamp(clock.now + 60))
+        work(p, run)
+        assert step(p) == pytest.approx(clock.now + 60, abs=1) and goal(p).idle == 0
+        clock.now += 61
+    for _ in range(2):
+        run = run_of(p)
+        declare(p, run, status="working", next="look at CI")
+        work(p, run)
+    step(p)
+    assert (goal(p).status, goal(p).why) == ("paused", "no_progress")
+
+
 def test_claims_that_are_always_false_pause_the_goal(p: Played, clock: Clock) -> None:
     begun(p, completion=({"workspace_file": "x"},))
     for number in range(1, 6):
@@ -357,9 +396,6 @@ def test_what_is_refused(p: Played) -> None:
     with pytest.raises(GoalStateConflict, match="sets no other goal"):
         verbs.create(p.state, run, "goal_2", Wanted(objective="x"), by="agent")
     begun(p)
-    p.state.append(*verbs.pause(p.state, "s", "lunch", by="ann"))
-    with pytest.raises(GoalStateConflict, match="paused"):
-        declare(p, run.run_id, status="complete")
     p.state.append(events.SessionEnded().on("s"))
     with pytest.raises(SessionEnded):
         verbs.resume(p.state, "s", by="ann")
@@ -385,8 +421,12 @@ def test_a_goal_with_the_same_id_keeps_its_usage(p: Played) -> None:
     work(p, run_of(p), tokens=7)
     step(p)
     assert goal(p).status == "budget_limited"
-    same = begun(p, budget={"tokens": 9})
+    same = begun(p, budget={"tokens": 9, "wall_time": 60.0})
     assert (same.goal_id, same.status, same.usage.spent.input_tokens) == (first.goal_id, "active", 7)
+    assert begun(p).budget == same.budget, "limits stay, as the usage does"
+    with pytest.raises(GoalStateConflict, match=r"used up its budget \(tokens\)"):
+        begun(p, budget={"tokens": 7})
+    assert begun(p, budget={"wall_time": None, "cost_usd": 2.0}).budget == events.GoalBudget(tokens=9, cost_usd=2.0)
     assert goals.view(same).usage.tokens == 7
     assert p.state.find(Run, same.runs[-1]) is not None
 
@@ -409,6 +449,20 @@ def test_a_spawned_agent_has_no_goal_and_its_calls_count_for_the_goal_above(p: P
         excess = budgets.check(p.state, p.run(id), now=now)
         assert excess is not None and not excess.grantable
         assert (excess.limit, excess.spent, excess.above) == ("tokens", 120, "the goal of s")
+
+
+def test_an_end_of_a_session_says_what_helps(p: Played) -> None:
+    """Waiting alone does not: the runs of an active goal follow each other."""
+    begun(p)
+    run = run_of(p)
+    p.move(run, events.RunStarted())
+    with pytest.raises(SessionNotIdle, match="kheish goals pause s"):
+        end.end(p.state, "s", by="ann", reason=None, force=False)
+    p.state.append(*verbs.pause(p.state, "s", "lunch", by="ann"))
+    with pytest.raises(SessionNotIdle, match="; wait for them"):
+        end.end(p.state, "s", by="ann", reason=None, force=False)
+    p.move(run, events.RunCompleted(output="done"))
+    assert end.end(p.state, "s", by="ann", reason=None, force=False).ended_at is not None
 
 
 @pytest.mark.parametrize("change", ["pause", "clear"])

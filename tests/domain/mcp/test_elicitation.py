@@ -37,6 +37,48 @@ def test_each_kind_of_field_is_an_item_with_its_choices() -> None:
     assert elicitation.result(asked, answers) == {"action": "accept", "content": content}
 
 
+def test_what_a_server_suggests_is_shown_and_holds_without_an_answer() -> None:
+    sizes = [{"const": "s", "title": "Small"}, {"const": "m", "title": "Medium"}]
+    fields: dict[str, tuple[dict[str, Any], Any, str]] = {
+        "name": ({"type": "string"}, "John", "John"),
+        "age": ({"type": "integer", "minimum": 1}, 30, "30"),
+        "score": ({"type": "number"}, 0, "0"),
+        "sure": ({"type": "boolean"}, False, "No"),
+        "size": ({"type": "string", "oneOf": sizes}, "m", "Medium"),
+        "all": ({"type": "array", "items": {"anyOf": sizes}}, ["s"], "Small"),
+    }
+    asked = form(tuple(fields), **{name: {**field, "default": value} for name, (field, value, _) in fields.items()})
+    shown = elicitation.items("shop", asked)
+    assert [one.text.rpartition("Without an answer: ")[2] for one in shown] == [f"{one[2]}." for one in fields.values()]
+    assert [one.label for one in shown[0].options] == ["John"]
+    content = {name: value for name, (_, value, _) in fields.items()}
+    assert elicitation.result(asked, {})["content"] == content
+    assert elicitation.result(asked, {"1.name": {"selected": ["default"]}})["content"] == content
+    assert elicitation.result(asked, {"1.sure": {"selected": ["0"]}})["content"] == content | {"sure": True}
+    optional = form(name={"type": "string", "default": "John"})
+    assert elicitation.result(optional, {"1.name": {"selected": ["-"]}})["content"] == {}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"type": "integer", "default": 2.5},
+        {"type": "integer", "default": True},
+        {"type": "number", "default": 5, "maximum": 4},
+        {"type": "number", "default": float("inf")},
+        {"type": "string", "default": 7},
+        {"type": "string", "default": "long", "maxLength": 2},
+        {"type": "string", "enum": ["a"], "default": "b"},
+        {"type": "array", "items": {"enum": ["a"]}, "default": ["a", []]},
+        {"type": "boolean", "default": "yes"},
+    ],
+)
+def test_a_suggestion_that_does_not_fit_is_none(field: dict[str, Any]) -> None:
+    (item,) = elicitation.items("shop", form(x=field))
+    assert "Without an answer" not in item.text and "default" not in {one.id for one in item.options}
+    assert elicitation.result(form(x=field), {})["content"] == {}
+
+
 @pytest.mark.parametrize(
     ("field", "given", "why"),
     [

@@ -20,6 +20,7 @@ def verdict(rule: Rule, tool: str, mode: Any = "default", effect: str = "effect"
     return decide(call, mode=mode, scopes=scopes, sandbox=CONFINED, workspace=Path("/w")).decision
 
 
+@pytest.mark.found("C8")
 @pytest.mark.parametrize(
     ("command", "match", "more", "other"),
     [

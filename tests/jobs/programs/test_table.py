@@ -137,11 +137,13 @@ def rows(table: dict[str, list[str]]) -> list[tuple[str, str]]:
     return [(match, command) for match, commands in table.items() for command in commands]
 
 
+@pytest.mark.found("C8")
 @pytest.mark.parametrize(("match", "command"), rows(COVERED))
 def test_a_wildcard_covers_what_does_no_more(match: str, command: str) -> None:
     assert programs.fault(tuple(shlex.split(command)), match) is None
 
 
+@pytest.mark.found("S5")
 @pytest.mark.parametrize(("match", "command"), rows(NOT_COVERED))
 def test_a_wildcard_lets_in_nothing_that_runs_writes_or_reaches_further(match: str, command: str) -> None:
     assert programs.fault(tuple(shlex.split(command)), match) is not None

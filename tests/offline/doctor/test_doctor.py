@@ -91,3 +91,23 @@ def test_that_hooks_are_named(root: Path) -> None:
     subprocess.run(["git", "-C", str(root), "remote", "add", "origin", os.fspath(root)], check=True)
     said = [finding.what for finding in doctor_root.repository(root)]
     assert any("git hooks (pre-commit)" in what for what in said) and any("pushed to: origin" in what for what in said)
+
+
+@pytest.mark.found("C1")
+@pytest.mark.parametrize(
+    ("settings", "of_git", "level", "whose"),
+    [
+        ((None, None), "", "warning", "Kheish agent <agent@kheish.invalid>"),
+        ((None, None), "[user]\nname = Ann\nemail = ann@example.com\n", "ok", "Ann <ann@example.com>"),
+        (("Bot", "bot@example.com"), "[user]\nname = Ann\n", "ok", "Bot <bot@example.com>"),
+    ],
+)
+def test_the_author_of_agents_commits_is_named(
+    settings: tuple[str | None, str | None], of_git: str, level: str, whose: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "gitconfig").write_text(of_git)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.fspath(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    (finding,) = doctor_machine.identity(*settings, tmp_path)
+    assert finding.level == level and finding.what.endswith(f"authored by {whose}")

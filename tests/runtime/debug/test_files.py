@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,17 @@ def test_a_secret_over_several_events_withholds_them() -> None:
     events = [b'data: {"d":{"t":"my correct-hor"}}', b'data: {"d":{"t":"se-battery-9 is"}}', b"data: [DONE]"]
     assert b"withheld" in cleaning.clean_events(b"\n\n".join(events), SCRUB)
     assert cleaning.clean_events(b"\n\n".join(events[:1]), SCRUB) == events[0]
+
+
+def test_artifacts_that_are_stored_at_once_stay_within_the_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RUN_ARTIFACTS", 5)
+    monkeypatch.setattr(files, "RUN_BYTES", 3000)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(write, tmp_path, "run_1", f"a-{number}", b"x" * 500) for number in range(60)]:
+            done.result()
+            assert files.listing(tmp_path, "run_1") is not None
+
+    left = list((tmp_path / files.FOLDER / "run_1").iterdir())
+    assert 0 < len(left) <= 5 and sum(path.stat().st_size for path in left) <= 3000

@@ -48,6 +48,7 @@ def test_calls_without_or_with_equal_ids_get_their_own() -> None:
     assert [c.id for c in reply.calls] == ["call_4_0", "call_4_1", "x", "call_4_3"]
 
 
+@pytest.mark.found("A10")
 @pytest.mark.parametrize(
     ("deltas", "calls"),
     [
@@ -75,6 +76,10 @@ def test_calls_without_or_with_equal_ids_get_their_own() -> None:
         ([call('{"a": "x\ny"}', index=0)], [("t", {"a": "x\ny"})]),
         ([{"function_call": {"name": "a", "arguments": '{"b"'}}, {"function_call": {"arguments": ":1}"}}],
          [("a", {"b": 1})]),
+        ([call('{"b": 1}', "a", index=0, id="x") | {"function_call": {"name": "a", "arguments": '{"b": 1}'}}],
+         [("a", {"b": 1})]),  # both formats at once, as llama-cpp-python has them
+        ([call('{"b"', "a", index=0, id="x") | {"function_call": {"name": "a", "arguments": '{"b"'}},
+          call(":1}", "a", index=0, id="x") | {"function_call": {"name": "a", "arguments": ":1}"}}], [("a", {"b": 1})]),
         ([{"tool_calls": {"index": 0, "function": {"name": "a"}}}], [("a", {})]),
         ([{"tool_calls": [{"index": 0, "name": "a", "arguments": {"b": 1}}]}], [("a", {"b": 1})]),
         ([{"tool_calls": [None, 3, "x", {"function": "y", "index": -1}]}], [("", {})]),
@@ -86,6 +91,7 @@ def test_calls_are_read_as_they_are_meant(deltas: list[dict[str, Any]], calls: l
     assert called(*deltas) == calls
 
 
+@pytest.mark.found("A10")
 def test_a_numbered_call_keeps_its_number_as_its_id() -> None:
     assert [one.id for one in assembled(call("{}", index=0, id=12345), call("{}", index=1, id=12345)).calls] == [
         "12345",
@@ -124,6 +130,7 @@ def test_text_is_read_as_it_is_meant(deltas: list[dict[str, Any]], text: str) ->
     assert assembled(*deltas).text == text
 
 
+@pytest.mark.found("A10")
 @given(st.text(min_size=1), st.data())
 def test_text_cut_anywhere_is_the_same(text: str, data: st.DataObject) -> None:
     as_bytes = data.draw(st.booleans())
@@ -183,6 +190,7 @@ def test_a_cut_answer_keeps_its_reason() -> None:
     assert (reply.finish_reason, reply.calls[0].malformed) == ("length", '{"path": "a')
 
 
+@pytest.mark.found("A10")
 def test_an_end_without_a_reason_is_one_where_nothing_is_missing() -> None:
     assert assembled({"content": "a"}, finish=None).finish_reason == "stop"
     assert assembled(call("{}", index=0), finish=None).finish_reason == "tool_calls"
@@ -198,6 +206,20 @@ def test_an_answer_without_its_end_is_broken_and_what_came_is_kept() -> None:
     assert caught.value.kind == "transport"
     assert caught.value.reply is not None
     assert caught.value.reply.text == "half"
+
+
+@pytest.mark.found("C10")
+def test_an_attempt_of_which_nothing_came_has_no_tokens() -> None:
+    with pytest.raises(ModelError) as blank:
+        Assembly(REQUEST).reply()
+    with pytest.raises(ModelError) as refused:
+        Assembly(REQUEST).feed({"error": {"message": "overloaded"}})
+    assembly = Assembly(REQUEST)
+    assembly.feed({"choices": [{"delta": {"content": "half"}}]})
+    with pytest.raises(ModelError) as broken:
+        assembly.feed({"error": {"message": "overloaded"}})
+    assert (blank.value.reply, refused.value.reply) == (None, None)
+    assert broken.value.reply is not None and broken.value.reply.usage.estimated
 
 
 @pytest.mark.parametrize(

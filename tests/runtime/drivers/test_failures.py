@@ -135,6 +135,7 @@ TOO_LONG: dict[str, tuple[int, Any, int | None, int | None]] = {
 }  # fmt: skip
 
 
+@pytest.mark.found("A7")
 @pytest.mark.parametrize("server", TOO_LONG)
 def test_a_prompt_that_is_too_long_is_known_and_its_numbers_are_learned(server: str) -> None:
     status, body, window, size = TOO_LONG[server]
@@ -200,6 +201,7 @@ OTHERS: dict[str, tuple[int | None, Any, str, str | None]] = {
 }  # fmt: skip
 
 
+@pytest.mark.found("A7")
 @pytest.mark.parametrize("what", OTHERS)
 def test_other_failures_have_their_kind_and_name_the_field(what: str) -> None:
     status, body, kind, field = OTHERS[what]
@@ -207,6 +209,7 @@ def test_other_failures_have_their_kind_and_name_the_field(what: str) -> None:
     assert (error.kind, error.field) == (kind, field)
 
 
+@pytest.mark.found("A10")
 @pytest.mark.parametrize(
     ("body", "seconds"),
     [

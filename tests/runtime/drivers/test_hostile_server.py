@@ -66,7 +66,9 @@ class Raw:
                         writer.write(piece)
                         await writer.drain()
                         self.sent += len(piece)
-                if b"connection: close" in (answer[:500] if isinstance(answer, bytes) else b"connection: close"):
+                if not answer or b"connection: close" in (
+                    answer[:500] if isinstance(answer, bytes) else b"connection: close"
+                ):
                     break
         writer.close()
 
@@ -109,6 +111,7 @@ async def answered(driver: OpenAIDriver, *answers: bytes, **fields: Any) -> tupl
 HI = (delta(content="h"), delta(content="i"), delta("stop"))
 
 
+@pytest.mark.found("A10")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -141,6 +144,7 @@ async def test_a_character_may_be_split_over_chunks(driver: OpenAIDriver, pieces
     assert (await answered(driver, stream(*chunks, delta("stop"))))[0].text == "\U0001f600"
 
 
+@pytest.mark.found("A7")
 async def test_an_empty_stream_is_asked_once_more_without_streaming(driver: OpenAIDriver) -> None:
     too_long = {
         "error": {"message": "This model's maximum context length is 2048 tokens", "code": "context_length_exceeded"}
@@ -155,6 +159,23 @@ async def test_an_empty_stream_is_asked_once_more_without_streaming(driver: Open
         assert ((await fail(driver, request(url))).kind, len(raw.bodies)) == ("empty", 2)
 
 
+@pytest.mark.found("A7")
+async def test_a_connection_that_ends_after_an_empty_stream_is_replaced(driver: OpenAIDriver) -> None:
+    """As llama-cpp-python tells that a prompt is too long: an empty stream, and soon a closed connection."""
+    empty = head(SSE, "content-length: 0").replace(b"connection: close", b"connection: keep-alive")
+    too_long = whole({"error": {"message": "Requested tokens (5136) exceed context window of 4096"}}, "500 Error")
+    raw = Raw(empty, b"", too_long)
+    async with serving(raw) as url:
+        error = await fail(driver, request(url))
+    assert (error.kind, error.window) == ("context_length", 4096)
+    assert [one["stream"] for one in raw.bodies] == [True, False, False]
+    raw = Raw(empty, b"")
+    async with serving(raw) as url:
+        error = await fail(driver, request(url))
+    assert (error.kind, error.reply, len(raw.bodies)) == ("transport", None, 3), "nothing came, so nothing is counted"
+
+
+@pytest.mark.found("C10")
 async def test_what_a_server_refuses_by_name_is_left_out_from_then_on(driver: OpenAIDriver) -> None:
     def answer(body: dict[str, Any]) -> bytes:
         if "stream_options" in body:
@@ -236,6 +257,7 @@ LINE = b"data: " + orjson.dumps(delta(content="x" * 60_000)) + b"\n\n"
 CALL = delta(tool_calls=[{"index": 0, "function": {"arguments": "x" * 60_000}}])
 
 
+@pytest.mark.found("S17")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -261,6 +283,7 @@ async def test_an_answer_without_end_is_cut_off(
     assert raw.sent < 12_000_000  # what was on its way in the sockets, too
 
 
+@pytest.mark.found("S17")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
 async def test_a_bomb_is_not_unpacked(
@@ -298,6 +321,7 @@ async def test_a_packed_answer_is_read_though_none_was_asked_for(driver: OpenAID
         assert "br" in (await fail(driver, request(url))).message
 
 
+@pytest.mark.found("S17")
 @pytest.mark.parametrize("status", ["301 x", "302 x", "303 x", "307 x", "308 x"])
 async def test_a_redirect_is_not_followed(driver: OpenAIDriver, status: str) -> None:
     raw = Raw(head("location: /elsewhere?key=1", "content-length: 0", status=status))
@@ -343,6 +367,7 @@ MODELS = whole({"data": [{"id": "qwen3-coder"}, {"id": "llama-3"}]})
 NOT_FOUND = whole({"detail": "Not Found"}, "404 Not Found")
 
 
+@pytest.mark.found("C5")
 async def test_a_wrong_address_is_named_with_the_one_that_answers(driver: OpenAIDriver) -> None:
     raw = Raw(NOT_FOUND)
     raw.paths["/v1/models"] = MODELS
@@ -373,6 +398,7 @@ async def test_a_missing_model_is_named_with_those_that_there_are(driver: OpenAI
     assert "it has qwen3-coder, llama-3." in far.message
 
 
+@pytest.mark.found("C5")
 @pytest.mark.parametrize(
     ("ref", "told"),
     [

@@ -29,6 +29,11 @@ def test_a_bad_tool_is_left_out_and_the_others_stay() -> None:
     assert found == {"nextCursor": "2", "tools": [{"name": "a", "inputSchema": {"type": "object", "properties": {}}}]}
     assert len(whys) == 3
     assert clean("tools/list", {"tools": None})[1] == ["the server sent no list"]
+    tasks = [
+        {"name": one, "inputSchema": SCHEMA, "execution": {"taskSupport": one}} for one in ("required", "optional")
+    ]
+    found, whys = clean("tools/list", {"tools": tasks})
+    assert [one["name"] for one in found["tools"]] == ["optional"] and "as a task" in whys[0]
     deep: Any = {}
     for _ in range(3000):
         deep = {"properties": {"x": deep}}

@@ -19,6 +19,7 @@ from tests.runtime.tools.test_odd_names import TOOLS, call
 BOM = b"\xef\xbb\xbf"
 
 
+@pytest.mark.found("B2")
 @pytest.mark.parametrize(
     ("content", "old", "new", "result"),
     [
@@ -83,6 +84,7 @@ MAKE = "--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+x\n"
 NO = "\\ No newline at end of file"
 
 
+@pytest.mark.found("B2")
 @pytest.mark.parametrize(
     ("content", "patch", "result"),
     [
@@ -112,6 +114,7 @@ def test_a_patch_keeps_what_the_file_has(content: bytes, patch: str, result: byt
     assert patches.apply(one, content) == result
 
 
+@pytest.mark.found("B2")
 @pytest.mark.parametrize(
     ("patch", "path", "mode", "content"),
     [

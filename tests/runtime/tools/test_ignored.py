@@ -40,6 +40,7 @@ async def found(tools: Any, context: Any, path: str = ".") -> list[str]:
     return [] if "No file" in listed[0] else listed
 
 
+@pytest.mark.found("B1")
 async def test_ignore_files_above_the_workspace_do_not_count(
     root: Path, context: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ async def test_what_is_called_as_the_home_is_opened_as_it_is_shown(
     assert file.read_text() == "thread\n"
 
 
+@pytest.mark.found("A3")
 @pytest.mark.parametrize("raw", NAMES, ids=lambda raw: names.shown(os.fsdecode(raw)))
 async def test_every_tool_takes_the_name_as_it_is_shown(raw: bytes, root: Path, context: Any, searching: Any) -> None:
     (root / "dir").mkdir()

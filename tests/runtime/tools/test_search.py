@@ -123,5 +123,6 @@ async def test_no_descriptor_is_left_open(tree: Path, context, tools) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.found("B6")
 def test_counts_of_a_name_with_a_line_break() -> None:
     assert search._parse_records(b"./a\nb.txt\x003\n./c\x001\n", "counts") == [("./a\nb.txt", "3"), ("./c", "1")]

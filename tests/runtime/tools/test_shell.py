@@ -92,11 +92,16 @@ async def test_long_output_keeps_head_and_tail(context) -> None:
     assert len(result.content.encode()) < bash.max_result_bytes
 
 
-async def test_the_environment_of_the_daemon_is_not_seen(context, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.found("S2")
+async def test_the_environment_of_the_daemon_is_not_seen(
+    context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    (tmp_path / "startup").write_text("echo started")
+    monkeypatch.setenv("BASH_ENV", str(tmp_path / "startup"))
     result = await tool().run(Bash(command="env"), context())
     assert "PATH=" in result.content
-    assert "sk-secret" not in result.content
+    assert "sk-secret" not in result.content and "started" not in result.content
 
 
 async def test_required_without_a_sandbox_refuses(context, jobs: Jobs) -> None:

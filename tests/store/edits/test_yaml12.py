@@ -138,6 +138,7 @@ def test_any_text_gives_a_tree_or_a_flaw(text: str) -> None:
     assert tree is None or flaws or yaml12.plain(tree) is not Ellipsis
 
 
+@pytest.mark.found("B6")
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -164,6 +165,7 @@ def test_half_of_a_pair_is_told_in_plain_words(text: str) -> None:
     assert "half of a surrogate pair" in flaws[0].message
 
 
+@pytest.mark.found("B6")
 def test_a_merge_key_is_refused_and_a_quoted_one_is_a_key() -> None:
     for text, where in (("<<: {a: 1}\n", ()), ("a: &x {b: 1}\nc:\n  <<: *x\n", ("c",)), ("a: {<<: {b: 1}}\n", ("a",))):
         _, flaws = yaml12.read(text)

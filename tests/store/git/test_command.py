@@ -66,6 +66,7 @@ def say(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, env=clean, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.found("B4")
 async def test_what_is_read_is_what_the_repository_has(root: Path, tmp_path: Path) -> None:
     head = say(root, "rev-parse", "HEAD").strip()
 
@@ -84,6 +85,7 @@ async def test_what_is_read_is_what_the_repository_has(root: Path, tmp_path: Pat
     assert not (tmp_path / "other/ran").exists()
 
 
+@pytest.mark.found("B4")
 async def test_what_is_written_is_written_there(root: Path, tmp_path: Path) -> None:
     other = say(tmp_path / "other", "config", "--list", "--local")
 

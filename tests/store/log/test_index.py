@@ -14,8 +14,9 @@ import pytest
 
 from kheish.domain.nouns import NOUNS
 from kheish.errors import InvalidCursor, Unavailable
-from kheish.store.log import index, owners
+from kheish.store.log import index, owners, pages
 from kheish.store.log.index import Reader, Writer
+from kheish.store.log.pages import Page, cursor_before
 
 
 def row(n: int, session: str | None = "s", run: str | None = None, kind: str = "x", journal: str = "j") -> Any:
@@ -38,7 +39,7 @@ def writer(path: Path) -> Iterator[Writer]:
     writer.close()
 
 
-def ids(page: index.Page) -> list[str]:
+def ids(page: Page) -> list[str]:
     return [item["id"] for item in page.items]
 
 
@@ -53,6 +54,28 @@ def test_a_list_is_paged_newest_first_and_complete(path: Path, writer: Writer) -
             break
     assert found == [f"r{number}" for number in range(10, 0, -1)]
     assert reader.things("run", limit=10).next_cursor is None
+
+
+def test_a_page_with_a_condition_reads_a_bounded_number_of_documents(
+    path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "LOOKED", 4)
+    writer.apply([], [thing(f"r{number}", number) for number in range(1, 13)], 12)
+    reader, read = Reader(path), list[str]()
+
+    def is_tenth_or_third(doc: Any) -> bool:
+        read.append(doc["id"])
+        return doc["id"] in ("r10", "r9", "r3")
+
+    found, cursor = list[list[str]](), None
+    while True:
+        page = reader.things("run", limit=2, cursor=cursor, keep=is_tenth_or_third)
+        found.append(ids(page))
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == [["r10", "r9"], [], ["r3"]]
+    assert read == [f"r{number}" for number in range(12, 0, -1)], "each document once"
 
 
 def test_a_page_goes_on_where_it_was_though_new_things_come(path: Path, writer: Writer) -> None:
@@ -203,7 +226,7 @@ def test_a_filtered_list_reads_no_more_than_it_shows(path: Path, writer: Writer,
     reader = Reader(path)
     reader._db().set_trace_callback(asked.append)
 
-    for more in ({}, {"cursor": index.cursor_before(9)}, {"session": "s"}):
+    for more in ({}, {"cursor": cursor_before(9)}, {"session": "s"}):
         reader.things(noun, limit=5, fields={key: "rare"}, **more)
         plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {asked.pop()}"))
         wanted = "things_session " if "session" in more else f"things_{noun}_{key} "

@@ -67,6 +67,7 @@ def test_all_words_phrases_beginnings_and_newest_first(book: Book) -> None:
     assert book.found("blue green") == []
     assert book.found("blue", below=2) == [1]
     assert book.found('" OR x NEAR( -') == []
+    assert book.found("blue\0service") == [2, 1] and book.found('"blue\0service"') == [1], "a NUL separates words"
 
 
 @pytest.mark.parametrize("words", ["", "  ", '"" *', "-- ()"])

@@ -31,6 +31,7 @@ def settled(daemon: Daemon) -> None:
     until(lambda: git(daemon.root, "show", "HEAD:routes/last.yaml", check=False) == text, what="an edit after it")
 
 
+@pytest.mark.found("B5")
 @pytest.mark.parametrize("options", [(), ("--sparse-index",)], ids=["cone", "sparse index"])
 def test_a_sparse_checkout_removes_nothing(fresh: Fresh, options: tuple[str, ...]) -> None:
     daemon = fresh(routes={"large": [bash("seq 1 6000"), {"text": "{{last_result}}"}], "last": [{"text": "x"}]})

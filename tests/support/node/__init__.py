@@ -1,0 +1,1 @@
+"""Programs of node that tests talk to."""
