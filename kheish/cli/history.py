@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kheish.cli.cells import pad, width_of
 from kheish.cli.ids import Id
 from kheish.cli.options import REV, Settings, at_option, command, pass_settings
 from kheish.cli.output import details, emit, paint, plain, say, when
@@ -80,9 +81,9 @@ def blame(settings: Settings, path: str, at: str | None) -> None:
     found = settings.client().blame(_within(settings, path), at=at)
 
     def human() -> None:
-        wide = max((len(line["author"]) for line in found["lines"]), default=0)
+        wide = max((width_of(plain(line["author"])) for line in found["lines"]), default=0)
         for line in found["lines"]:
-            about = f"{when(stamp(line['time']))}  {plain(line['author']):<{wide}}"
+            about = f"{when(stamp(line['time']))}  {pad(plain(line['author']), wide)}"
             say(f"{paint(line['commit'][:8], fg='yellow')}  {paint(about, dim=True)}  {plain(line['text'])}")
 
     emit(settings, found, ids=list(dict.fromkeys(line["commit"] for line in found["lines"])), human=human)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from kheish.cli.cells import clip, pad, width_of
 from kheish.cli.options import Settings
 from kheish.errors import KheishError
 from kheish.store.git.textconv import HIDDEN, visible
@@ -21,6 +22,8 @@ Column = tuple[str, str | Callable[[Any], object]]
 #: a time in the format of the API
 _STAMP = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9](\.[0-9]+)?Z")
 
+#: line breaks and tabs, which a row of a table has not
+_BLANKS = str.maketrans("\n\t", "  ")
 #: the width to which cells of a table are padded at most
 _PADDED = 80
 _STATUS = {
@@ -105,23 +108,23 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     others are padded moves the rest of its own row."""
     heads = [head for head, _ in columns]
     cells = [[_cell(row, read) for _, read in columns] for row in rows]
-    widths = [min(max(len(head), *(len(line[i]) for line in cells)), _PADDED) for i, head in enumerate(heads)]
+    widths = [min(max(width_of(head), *(width_of(line[i]) for line in cells)), _PADDED) for i, head in enumerate(heads)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     last = max(room - sum(widths[:-1]) - 2 * (len(widths) - 1), 12)
-    say(paint("  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip(), bold=True))
+    say(paint("  ".join(pad(head, width) for head, width in zip(heads, widths, strict=True)).rstrip(), bold=True))
     for line in cells:
         line[-1] = shorten(line[-1], last)
-        padded = [_toned(cell, cell.ljust(width)) for cell, width in zip(line, widths, strict=True)]
+        padded = [_toned(cell, pad(cell, width)) for cell, width in zip(line, widths, strict=True)]
         say("  ".join(padded).rstrip())
 
 
 def details(document: Mapping[str, Any]) -> None:
     """Print one document: a line for each field that is not empty."""
-    width = max((len(name) for name in document), default=0)
+    width = max((width_of(name) for name in document), default=0)
     for name, value in document.items():
         if value in (None, [], {}, ""):
             continue
-        head = paint(name.ljust(width), bold=True)
+        head = paint(pad(name, width), bold=True)
         if isinstance(value, (dict, list)):
             text = "\n".join("  " + line for line in as_yaml(value).splitlines())
             say(f"{head}\n{plain(text)}")
@@ -164,14 +167,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def shorten(text: str, room: int) -> str:
-    """Return the first line of `text`, truncated to `room` characters."""
-    line = plain(text).strip().split("\n", 1)[0]
-    return line if len(line) <= room else line[: max(room - 1, 1)] + "…"
+    """Return the first line of `text`, truncated to `room` columns of a terminal."""
+    return clip(plain(text).strip().split("\n", 1)[0], max(room, 2))
 
 
 def _cell(row: Mapping[str, Any], read: str | Callable[[Any], object]) -> str:
     value = row.get(read) if isinstance(read, str) else read(row)
-    return "" if value is None else plain(_scalar(value)).replace("\n", " ")
+    return "" if value is None else plain(_scalar(value)).translate(_BLANKS)
 
 
 def _scalar(value: object) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kheish.cli.cells import pad, width_of
 from kheish.cli.definitions import commands, edited, read_file, stored, verdict
 from kheish.cli.log import history
 from kheish.cli.options import Settings, page_options, pass_settings
@@ -271,9 +272,9 @@ def blame(settings: Settings, what: str) -> None:
     page = settings.client().playbooks.blame(id, version or None)
 
     def human() -> None:
-        width = max((len(one["author"]) for one in page["items"]), default=0)
+        width = max((width_of(plain(one["author"])) for one in page["items"]), default=0)
         for one in page["items"]:
-            head = paint(f"{one['commit'][:8]} {plain(one['author']).ljust(width)}", fg="yellow")
+            head = paint(f"{one['commit'][:8]} {pad(plain(one['author']), width)}", fg="yellow")
             say(f"{head}  {one['line']:4}  {plain(one['text'])}")
 
     emit(settings, page, ids=[one["commit"] for one in page["items"]], human=human)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kheish.cli.cells import pad
 from kheish.cli.definitions import commands
 from kheish.cli.options import Settings, page_options, pass_settings
 from kheish.cli.output import Column, emit, listing, paint, plain, say, shorten, table
@@ -64,7 +65,7 @@ def _side_by_side(columns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         cards = [[line for card in column["items"] for line in _card(card, width)] for column in part]
         cards = [[*lines, *_rest(column)] for lines, column in zip(cards, part, strict=True)]
         for row in zip_longest(*cards, fillvalue=""):
-            yield "  ".join(line.ljust(width) for line in row)
+            yield "  ".join(pad(line, width) for line in row)
 
 
 def _card(card: Mapping[str, Any], width: int) -> Iterator[str]:

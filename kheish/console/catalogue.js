@@ -110,10 +110,10 @@ export const LISTS = {
     filter: ["action", ["model", "http", "shell", "mcp", "delivery", "secret", "token", "access", "approval", "auth", "hook", "asset"]],
     columns: [
       ["Entry", (one) => html`<code>${one.seq}</code>`],
-      ["When", (one) => when(one.at)],
+      ["When", (one) => when(one.at), "line"],
       ["Action", (one) => html`<strong>${one.data.action}</strong> ${badge(one.data.outcome)}`],
       ["By", (one) => visible(one.data.subject)],
-      ["Target", (one) => short(one.data.target || "", 140)],
+      ["Target", (one) => short(one.data.target || "", 140), "long"],
       ["Run", (one) => (one.data.run ? html`<a href=${to`runs/${one.data.run}`}>run</a>` : "–")],
     ],
   },
@@ -124,7 +124,7 @@ export const LISTS = {
     none: "The daemon has logged nothing since it started.",
     filter: ["level", ["DEBUG", "INFO", "WARNING", "ERROR"]],
     columns: [
-      ["When", (one) => clock(one.at)],
+      ["When", (one) => clock(one.at), "line"],
       ["Level", (one) => badge(one.level)],
       ["From", (one) => html`<code>${visible(one.name)}</code>`],
       ["Text", (one) => visible(one.text).slice(0, 2000)],

@@ -62,15 +62,18 @@ export function shown(entry, view) {
 }
 
 const DIFF_LINES = 5000;
-const DIFF_PARTS = 300; // elements; what follows has no colours
+const DIFF_PARTS = 300; // elements
 
-/** Return a unified diff with its lines marked by sign and colour; neighbours of one kind are one element. */
-export function diff(text) {
+/**
+ * Return a unified diff with its lines marked by sign and colour. Neighbours of one kind are one element; what follows
+ * the first `most` elements has no colours.
+ */
+export function diff(text, most = DIFF_PARTS) {
   const lines = visible(text).split("\n");
   if (lines.at(-1) === "") lines.pop();
   const parts = [];
   for (const line of lines.slice(0, DIFF_LINES)) {
-    const kind = parts.length < DIFF_PARTS ? sign(line) : "";
+    const kind = parts.length < most ? sign(line) : "";
     if (parts.at(-1)?.kind === kind) parts.at(-1).lines.push(line);
     else parts.push({ kind, lines: [line] });
   }

@@ -1,22 +1,39 @@
 // Parts of a session beside its timeline: changed files, history with a diff of two moments, settings.
 
 import { html } from "lit-html";
+import { repeat } from "lit-html/repeat";
 import { button } from "./acting.js";
 import { at, get } from "./api.js";
 import { list } from "./lists.js";
+import { failure, joined, olderSoon } from "./paged.js";
 import { badge, diff, empty, fields, pre, problem, raw, shown, time } from "./parts.js";
 import { go, to } from "./router.js";
 import { changed, read } from "./store.js";
 import { count, short, visible, when, yaml } from "./text.js";
+import { range } from "./windowed.js";
+
+const FIRST = 6; // files before any is measured
+const PARTS = 120; // coloured parts of a diff, of which several are on the screen
 
 /** Files of the workspace that the session changed. */
 export function changes(session) {
-  const entry = read(at`/v1/sessions/${session.session_id}/changes`, ["tool.", "run."]);
-  return shown(entry, ({ items }) => (items.length
-    ? items.map((file) => html`<section class="card"><h2><code>${visible(file.path)}</code> ${badge(file.change)}</h2>
-        <p class="soft">${file.edits === 1 ? "1 edit," : `${file.edits} edits, the last`} ${time(file.changed_at)}${file.is_current ? "" : "; the file has changed since, by another hand"}${file.note ? html` · ${visible(file.note)}` : ""}</p>
-        ${file.diff ? diff(file.diff) : ""}</section>`)
-    : empty("The session's file tools have changed no file. Changes by commands are not recorded.")));
+  const path = `${at`/v1/sessions/${session.session_id}/changes`}?limit=50`;
+  const keyOf = (file) => file.path;
+  return shown(read(path, ["tool.", "run."]), (data) => {
+    const one = joined(path, data, keyOf, { isRenewed: true });
+    if (!one.rows.length) return empty("The session's file tools have changed no file. Changes by commands are not recorded.");
+    const { from, to, above, below } = range(path, one.rows, keyOf, { first: FIRST });
+    if (to === one.rows.length) olderSoon(one);
+    return html`<div data-window=${path}><div class="gap" .style=${`height: ${above}px`}></div>
+      ${repeat(one.rows.slice(from, to), keyOf, (file, index) => fileCard(file, from + index))}
+      <div class="gap" .style=${`height: ${below}px`}></div></div>${failure(one)}`;
+  });
+}
+
+function fileCard(file, index) {
+  return html`<section class="card" data-at=${index}><h2><code>${visible(file.path)}</code> ${badge(file.change)}</h2>
+    <p class="soft">${file.edits === 1 ? "1 edit," : `${file.edits} edits, the last`} ${time(file.changed_at)}${file.is_current ? "" : "; the file has changed since, by another hand"}${file.note ? html` · ${visible(file.note)}` : ""}</p>
+    ${file.diff ? diff(file.diff, PARTS) : ""}</section>`;
 }
 
 let moments = null; // {id, from, to, answer, state, error}
@@ -50,7 +67,7 @@ export function history(session, query) {
         path: `${at`/v1/sessions/${id}/history`}?limit=50`,
         label: "Commits",
         none: "No commit.",
-        columns: [["Commit", (one) => html`<code>${one.commit.slice(0, 12)}</code>`], ["When", (one) => when(one.time)], ["By", (one) => visible(one.author.name)], ["Message", (one) => short(one.message, 120)]],
+        columns: [["Commit", (one) => html`<code>${one.commit.slice(0, 12)}</code>`], ["When", (one) => when(one.time), "line"], ["By", (one) => visible(one.author.name)], ["Message", (one) => short(one.message, 120)]],
       })}`;
   });
 }

@@ -15,12 +15,17 @@ const NAV = [
 const BAR = [["", "Home"], ["inbox", "Inbox"], ["sessions", "Sessions"], ["runs", "Runs"]];
 let isOpen = false;
 
-/** Return the approvals and the questions that wait. */
+export const APPROVALS = "/v1/approvals?status=pending&limit=100";
+export const QUESTIONS = "/v1/questions?status=pending&limit=100";
+
+/** Return the approvals and the questions that wait, and their number: "100+" where there are more than one page. */
 export function waiting() {
   const kinds = ["approval.", "question."];
-  const approvals = read("/v1/approvals?status=pending&limit=100", kinds);
-  const questions = read("/v1/questions?status=pending&limit=100", kinds);
-  return { approvals, questions, count: (approvals.data?.items.length || 0) + (questions.data?.items.length || 0) };
+  const approvals = read(APPROVALS, kinds);
+  const questions = read(QUESTIONS, kinds);
+  const pages = [approvals.data, questions.data].filter(Boolean);
+  const number = pages.reduce((sum, page) => sum + page.items.length, 0);
+  return { approvals, questions, count: number && `${number}${pages.some((page) => page.next_cursor) ? "+" : ""}` };
 }
 
 /** Return the whole page: `body` in its frame. */

@@ -1,7 +1,7 @@
 // Windowed lists: of many rows, only those near the screen are in the document; two gaps stand for the others.
 
 const MARGIN = 700; // pixels beyond the screen that have rows, too
-const FIRST = 30; // rows before any is measured
+const FIRST = 30; // rows before any is measured, unless the list has another number
 const GUESS = 40; // pixels of a row before any is measured
 const BLOCK = 256; // rows whose heights are added up together
 const KEPT = 20; // lists whose heights are kept
@@ -13,19 +13,20 @@ let isPlanned = false;
 /**
  * Return {from, to, above, below} of the list `name`: which of `rows` are drawn, and the pixels of the gaps. In the
  * document, the list has `data-window=${name}`; in it are an element of class `gap`, the rows with `data-at` (the
- * index), drawn with `repeat`, and another `gap`. A list that is new shows its last rows with `atEnd`.
+ * index), drawn with `repeat`, and another `gap`. A list with `atEnd` begins with its last rows, and earlier ones that are
+ * put before them do not move those that the reader sees.
  */
-export function range(name, rows, keyOf, { atEnd = false } = {}) {
+export function range(name, rows, keyOf, { atEnd = false, first = FIRST } = {}) {
   let one = lists.get(name);
   if (!one) {
-    one = { rows: [], keyOf, heights: [], blocks: [], sum: 0, known: 0, from: atEnd ? rows.length - FIRST : 0, to: 0 };
+    one = { rows: [], keyOf, heights: [], blocks: [], sum: 0, known: 0, from: atEnd ? rows.length - first : 0, to: 0, atEnd, isExtended: false };
     for (const old of [...lists.keys()].slice(0, 1 - KEPT)) lists.delete(old);
     lists.set(name, one);
   } else if (one.rows !== rows) follow(one, rows, keyOf);
   one.rows = rows;
   one.keyOf = keyOf;
   one.from = Math.max(0, Math.min(one.from, rows.length - 1));
-  one.to = Math.min(rows.length, Math.max(one.to, one.from + (one.known ? 1 : FIRST)));
+  one.to = Math.min(rows.length, Math.max(one.to, one.from + (one.known ? 1 : first)));
   return { from: one.from, to: one.to, above: span(one, 0, one.from), below: span(one, one.to, rows.length) };
 }
 
@@ -71,16 +72,19 @@ export function steady(draw) {
 // By hand: the browser's own scroll anchoring does not look into tables that scroll sideways.
 function hold() {
   for (const box of document.querySelectorAll("[data-window]")) {
-    if (box.querySelector(".gap").getBoundingClientRect().top >= 0) continue;
-    const row = [...box.querySelectorAll("[data-at]")].find((one) => one.getBoundingClientRect().bottom > 0);
-    const { rows, keyOf } = lists.get(box.dataset.window);
-    if (row) return { name: box.dataset.window, key: keyOf(rows[row.dataset.at]), top: row.getBoundingClientRect().top };
+    const one = lists.get(box.dataset.window);
+    one.isExtended = false;
+    const isAtStart = box.querySelector(".gap").getBoundingClientRect().top >= 0;
+    if (isAtStart && !one.atEnd) continue;
+    const row = [...box.querySelectorAll("[data-at]")].find((each) => each.getBoundingClientRect().bottom > 0);
+    if (row) return { name: box.dataset.window, key: one.keyOf(one.rows[row.dataset.at]), top: row.getBoundingClientRect().top, isAtStart };
   }
   return null;
 }
 
-function restore({ name, key, top }) {
-  const { rows, keyOf, from, to } = lists.get(name) || { rows: [] };
+function restore({ name, key, top, isAtStart }) {
+  const { rows, keyOf, from, to, isExtended } = lists.get(name) || { rows: [] };
+  if (isAtStart && !isExtended) return;
   const index = rows.slice(from, to).findIndex((row) => keyOf(row) === key);
   const row = index < 0 ? null : document.querySelector(`[data-window="${CSS.escape(name)}"] [data-at="${from + index}"]`);
   const moved = row ? row.getBoundingClientRect().top - top : 0;
@@ -118,6 +122,7 @@ function follow(one, rows, keyOf) {
   const added = one.rows.length && gone < 0 ? keys(rows, keyOf(one.rows[0])) : -gone;
   const moved = gone > 0 ? one.heights.slice(gone) : added > 0 ? [...new Array(added), ...one.heights] : gone < 0 ? [] : null;
   if (moved || rows.length < one.heights.length) measureAgain(one, (moved || one.heights).slice(0, rows.length));
+  one.isExtended = added > 0;
   if (gone > 0 || added > 0) {
     one.from += added;
     one.to += added;
@@ -148,13 +153,24 @@ function look() {
   let isStale = false;
   for (const box of document.querySelectorAll("[data-window]")) {
     const one = lists.get(box.dataset.window);
-    const top = -box.querySelector(".gap").getBoundingClientRect().top;
+    const top = topOf(one, box);
     const [from, to] = within(one, top - MARGIN / 2, top + innerHeight + MARGIN / 2);
     if (from >= one.from && to <= one.to) continue;
     [one.from, one.to] = within(one, top - MARGIN, top + innerHeight + MARGIN);
     isStale = true;
   }
   if (isStale) redraw();
+}
+
+/**
+ * Return the height of a list that is at the top of the screen. Rows that are on the screen tell it: the gap before them
+ * may have been guessed before they were measured.
+ */
+function topOf(one, box) {
+  const gaps = box.querySelectorAll(".gap");
+  const above = gaps[0].getBoundingClientRect();
+  const isShown = above.bottom <= innerHeight && gaps[gaps.length - 1].getBoundingClientRect().top >= 0;
+  return isShown ? span(one, 0, one.from) - above.bottom : -above.top;
 }
 
 /** Return the rows between two heights of a list. */

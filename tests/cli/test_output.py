@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from rich.cells import cell_len
 
 from kheish.cli import output
 from kheish.cli.output import as_yaml, plain, shorten
@@ -41,6 +42,20 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(capsys: pytest.Capture
     head, long, short = capsys.readouterr().out.splitlines()
     assert long == f"{'x' * 300}  y", "it is whole"
     assert short == f"z{' ' * 81}y" and len(head) == len(short), "and pads no other row to its length"
+
+
+def test_wide_characters_do_not_shift_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    titles = ["plain", "請求書の確認", "ship 🚀 it", "👩\u200d💻 at work", "e\u0301te\u0301"]
+    output.table([{"title": title, "end": "x"} for title in titles], [("TITLE", "title"), ("END", "end")])
+    lines = capsys.readouterr().out.splitlines()
+    assert {cell_len(line[: line.rindex("x")]) for line in lines[1:]} == {lines[0].index("END")}
+    output.table([{"title": "a\tb\nc"}], [("TITLE", "title")])
+    assert capsys.readouterr().out == "TITLE\na b c\n", "a tab has no width of its own"
+
+
+def test_a_wide_text_is_cut_at_the_width_of_the_terminal() -> None:
+    assert shorten("請求書の確認", 6) == "請求…"
+    assert shorten("請求書", 6) == "請求書"
 
 
 def test_control_characters_become_visible() -> None:

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, strategies as st
 from prompt_toolkit.utils import get_cwidth
 
+from kheish.cli.cells import clip
 from kheish.cli.followed import Followed, show_end
 from kheish.cli.terminal.activity import Activity
 from kheish.cli.terminal.folding import Folds
 from kheish.cli.terminal.markdown import Blocks, render
 from kheish.cli.terminal.transcript import Transcript
-from kheish.cli.terminal.wrapping import clip, wrap
+from kheish.cli.terminal.wrapping import wrap
 from kheish.client.sse import Event
 from tests.security.test_terminal import EVIL, OBEYED
 

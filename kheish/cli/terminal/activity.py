@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kheish.cli.cells import clip
 from kheish.cli.output import counted, plain
 from kheish.cli.rendering import short_call
-from kheish.cli.terminal.wrapping import clip
 from kheish.client.sse import Event
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

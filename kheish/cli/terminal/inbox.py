@@ -11,12 +11,13 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import FormattedTextControl, HSplit, Layout, Window
 
+from kheish.cli.cells import clip, pad
 from kheish.cli.output import as_yaml, plain, say, shorten, when
 from kheish.cli.rendering import short_call
 from kheish.cli.terminal.decisions import Decisions, Postponed
 from kheish.cli.terminal.keys import Left
 from kheish.cli.terminal.stage import Stage
-from kheish.cli.terminal.wrapping import clip, wrap
+from kheish.cli.terminal.wrapping import wrap
 from kheish.errors import KheishError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Inbox:
             if is_selected:
                 shown.append(("[SetCursorPosition]", ""))
             mark = ">" if is_selected else " "
-            line = f"{mark} {clip(item.session_id, _SESSION_WIDTH):<{_SESSION_WIDTH}}  {item.line}"
+            line = f"{mark} {pad(clip(item.session_id, _SESSION_WIDTH), _SESSION_WIDTH)}  {item.line}"
             shown.append(("reverse" if is_selected else "", clip(line, width) + "\n"))
         return shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from prompt_toolkit.utils import get_cwidth
+from kheish.cli.cells import width_of
 
 _WORD = re.compile(r"\S+\s*")
 _INDENT = re.compile(r"\s*")
@@ -17,30 +17,18 @@ _DEEPEST = 2
 def wrap(line: str, width: int) -> list[str]:
     """Return a line as lines of at most `width` columns, with its indent repeated. Longer words are split."""
     text = line.expandtabs(_TAB)
-    if get_cwidth(text) <= width:
+    if width_of(text) <= width:
         return [text]
     indent = _INDENT.match(text)[0]  # type: ignore[index]  # it matches any text
     if len(indent) > width // _DEEPEST:
         indent = ""
     lines, current = [], indent
     for word in _pieces(text[len(indent) :], width - len(indent)):
-        if current.strip() and get_cwidth(current + word.rstrip()) > width:
+        if current.strip() and width_of(current + word.rstrip()) > width:
             lines.append(current.rstrip())
             current = indent
         current += word
     return [*lines, current.rstrip()]
-
-
-def clip(line: str, width: int) -> str:
-    """Return the beginning of a line that has at most `width` columns, with `…` for the rest."""
-    if get_cwidth(line) <= width:
-        return line
-    shown = ""
-    for char in line:
-        if get_cwidth(shown + char) > width - 1:
-            break
-        shown += char
-    return shown + "…"
 
 
 def _pieces(text: str, width: int) -> Iterator[str]:
@@ -48,7 +36,7 @@ def _pieces(text: str, width: int) -> Iterator[str]:
     for match in _WORD.finditer(text):
         part = ""
         for char in match[0]:
-            if part.strip() and not char.isspace() and get_cwidth(part + char) > width:
+            if part.strip() and not char.isspace() and width_of(part + char) > width:
                 yield part
                 part = ""
             part += char

@@ -8,7 +8,7 @@ import { markdown } from "../markdown.js";
 import { badge, diff, empty, fields, pre, raw, shown, time } from "../parts.js";
 import { to } from "../router.js";
 import { read } from "../store.js";
-import { cost, short, visible, when, whole, words, yaml } from "../text.js";
+import { cost, count, short, visible, when, whole, words, yaml } from "../text.js";
 
 const KINDS = ["agent.", "run.", "message."];
 
@@ -20,12 +20,13 @@ export function view({ params }) {
 
 function all() {
   const entry = read("/v1/agents?limit=200", KINDS);
-  return html`<div class="head"><h1>Agents</h1></div>${shown(entry, ({ items }) => {
+  return html`<div class="head"><h1>Agents</h1></div>${shown(entry, ({ items, next_cursor: next }) => {
     if (!items.length) return empty("There is no agent yet: each session has one.", 'kheish run hello "Say hello"');
     const byParent = Map.groupBy ? Map.groupBy(items, (agent) => agent.parent) : grouped(items);
     const ids = new Set(items.map((agent) => agent.agent_id));
     const roots = items.filter((agent) => !ids.has(agent.parent));
-    return html`<ul class="tree" aria-label="Agents">${roots.map((agent) => branch(agent, byParent, 0))}</ul>`;
+    return html`<ul class="tree" aria-label="Agents">${roots.map((agent) => branch(agent, byParent, 0))}</ul>
+      ${next ? html`<p class="soft">These are the newest ${count(items.length)} agents; the page of a session's agent has all below it.</p>` : ""}`;
   })}`;
 }
 
@@ -41,7 +42,7 @@ function branch(agent, byParent, depth) {
   return html`<li>
     <span data-row tabindex="-1">${badge(agent.status)}${agent.waiting_on ? html` <span class="soft">on ${words(agent.waiting_on)}</span>` : ""}
     <a href=${to`agents/${agent.agent_id}`}>${visible(agent.nickname || (agent.parent ? agent.name : agent.session_id))}</a>
-    <span class="soft">${cost(usage.cost_usd)}${agent.children ? " with its children" : ""}${agent.mailbox_pending ? ` · ${agent.mailbox_pending} messages` : ""}${agent.worktree ? ` · worktree ${agent.worktree.branch}` : ""}${agent.agent ? ` · ${agent.agent}` : ""}</span></span>
+    <span class="soft">${usage.cost_usd === null ? "" : `${cost(usage.cost_usd)}${agent.children ? " with its children" : ""}`}${agent.mailbox_pending ? ` · ${agent.mailbox_pending} messages` : ""}${agent.worktree ? ` · worktree ${agent.worktree.branch}` : ""}${agent.agent ? ` · ${agent.agent}` : ""}</span></span>
     ${children.length ? html`<ul>${children.map((child) => branch(child, byParent, depth + 1))}</ul>` : ""}</li>`;
 }
 

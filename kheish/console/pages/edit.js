@@ -52,7 +52,7 @@ export function view({ params, query }) {
       path: `${address(kind, id)}/history?limit=30`,
       label: "Commits",
       none: "Not committed yet.",
-      columns: [["Commit", (one) => html`<code>${one.commit.slice(0, 12)}</code>`], ["When", (one) => when(one.time)], ["By", (one) => visible(one.author.name)], ["Message", (one) => short(one.message, 100)], ["", (one) => html`<button @click=${() => restore(one.commit)}>${FILES[kind] ? "Restore" : "Load this"}</button>`]],
+      columns: [["Commit", (one) => html`<code>${one.commit.slice(0, 12)}</code>`], ["When", (one) => when(one.time), "line"], ["By", (one) => visible(one.author.name)], ["Message", (one) => short(one.message, 100)], ["", (one) => html`<button @click=${() => restore(one.commit)}>${FILES[kind] ? "Restore" : "Load this"}</button>`]],
     })}`}`;
 }
 

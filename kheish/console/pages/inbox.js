@@ -6,12 +6,13 @@ import { at, key } from "../api.js";
 import { change, may } from "../acting.js";
 import { approval } from "../approval.js";
 import { prompt } from "../dialogs.js";
+import { failure, joined, olderSoon } from "../paged.js";
 import { badge, empty, problem, shown, time } from "../parts.js";
 import { question } from "../question.js";
 import { go, to } from "../router.js";
-import { off, waiting, why } from "../shell.js";
+import { APPROVALS, QUESTIONS, off, waiting, why } from "../shell.js";
 import { changed, read } from "../store.js";
-import { short, whole } from "../text.js";
+import { count, short, whole } from "../text.js";
 import { range } from "../windowed.js";
 
 const marked = new Set();
@@ -21,23 +22,42 @@ export const title = () => "Inbox";
 
 export function view({ params }) {
   const { approvals, questions } = waiting();
-  const items = [
-    ...(approvals.data?.items || []).map((one) => ({ id: one.approval_id, at: one.requested_at, ...one })),
-    ...(questions.data?.items || []).map((one) => ({ id: one.question_id, at: one.asked_at, tool: "question", ...one })),
-  ].sort((one, other) => (one.at < other.at ? -1 : 1));
+  const lists = [everything(APPROVALS, approvals.data, "approval_id"), everything(QUESTIONS, questions.data, "question_id")].filter(Boolean);
+  const items = sorted(lists);
   const ids = new Set(items.map((one) => one.id));
   for (const id of [...marked]) if (!ids.has(id)) marked.delete(id);
   const chosen = params.id;
   return html`
-    <div class="head"><h1>Inbox</h1><span class="soft">${items.length ? `${items.length} waiting` : ""}</span></div>
+    <div class="head"><h1>Inbox</h1><span class="soft">${items.length ? `${count(items.length)}${lists.some((one) => one.cursor) ? "+" : ""} waiting` : ""}</span></div>
     <div class="inbox ${chosen ? "one" : ""}">
       <div class="list">
         ${batch()}
         ${approvals.error ? problem(approvals.error) : ""}
+        ${lists.map(failure)}
         ${items.length ? queue(items, chosen) : approvals.data && questions.data ? empty("Nothing waits for you. Approvals and questions of agents appear here.", "kheish inbox") : ""}
       </div>
       <div class="decided">${chosen ? detail(chosen) : items.length ? html`<p class="soft keys">Choose a row: <kbd>j</kbd> <kbd>k</kbd> and <kbd>Enter</kbd>.</p>` : ""}</div>
     </div>`;
+}
+
+/** Return all items of a list: what waits longest is on its last page. */
+function everything(path, data, field) {
+  if (!data) return null;
+  const one = joined(path, data, (item) => item[field], { isRenewed: true });
+  olderSoon(one);
+  return one;
+}
+
+let before = { rows: [], items: [] };
+
+/** Return the items of both lists, the oldest first; the same array while the lists are the same. */
+function sorted(lists) {
+  const rows = lists.map((one) => one.rows);
+  if (rows.length !== before.rows.length || rows.some((one, index) => one !== before.rows[index])) {
+    const items = rows.flat().map((one) => ({ id: one.approval_id ?? one.question_id, at: one.requested_at ?? one.asked_at, ...one }));
+    before = { rows, items: items.sort((one, other) => (one.at < other.at ? -1 : 1)) };
+  }
+  return before.items;
 }
 
 function queue(items, chosen) {

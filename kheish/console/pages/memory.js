@@ -72,7 +72,7 @@ function file(path) {
         path: `${address(one.path)}/history?limit=50`,
         label: "Commits",
         none: "Not committed yet.",
-        columns: [["Commit", (commit) => html`<code>${commit.commit.slice(0, 12)}</code>`], ["When", (commit) => when(commit.time)], ["By", (commit) => visible(commit.author.name)], ["Message", (commit) => short(commit.message, 120)]],
+        columns: [["Commit", (commit) => html`<code>${commit.commit.slice(0, 12)}</code>`], ["When", (commit) => when(commit.time), "line"], ["By", (commit) => visible(commit.author.name)], ["Message", (commit) => short(commit.message, 120)]],
       })}`)}`;
 }
 

@@ -1,15 +1,18 @@
 // Projects: the board by status, with holder, attempt and what a task waits for.
 
 import { html } from "lit-html";
+import { repeat } from "lit-html/repeat";
 import { button, change, may } from "../acting.js";
 import { at } from "../api.js";
 import { open } from "../dialogs.js";
 import { list } from "../lists.js";
+import { failure, joined, olderSoon } from "../paged.js";
 import { badge, empty, fields, raw, shown, time } from "../parts.js";
 import { to } from "../router.js";
 import { off, why } from "../shell.js";
 import { read } from "../store.js";
-import { short, visible, words } from "../text.js";
+import { count, short, visible, words } from "../text.js";
+import { range } from "../windowed.js";
 
 const KINDS = ["project.", "project_task.", "definition."];
 
@@ -39,16 +42,29 @@ function all() {
 }
 
 function board(id) {
-  const entry = read(`${at`/v1/projects/${id}/board`}?limit=30`, KINDS);
+  const entry = read(`${at`/v1/projects/${id}/board`}?limit=20`, KINDS);
   return html`<div class="head"><h1>${visible(entry.data?.title || id)}</h1><div class="buttons"><a class="button" href=${to`edit/projects/${id}`}>Edit</a>
       <button class="main" data-key="n" ?disabled=${off() || !may("operator")} title=${why()} @click=${() => add(id)}>New task…</button></div></div>
     ${shown(entry, (item) => html`<p>${badge(item.state)} <span class="soft">${item.claimed} claimed</span></p>
-      ${item.columns.some((column) => column.count) ? html`<div class="board">${item.columns.filter((column) => column.count).map((column) => html`<section><h2>${badge(column.status)} ${column.count}</h2>
-        ${column.items.map((one) => card(id, one))}${column.next_cursor ? html`<p class="soft">and more</p>` : ""}</section>`)}</div>` : empty("No task yet.", `kheish projects tasks add ${id} "…"`)}`)}`;
+      ${item.columns.some((column) => column.count) ? html`<div class="board">${item.columns.filter((column) => column.count).map((column) => columnOf(id, column))}</div>` : empty("No task yet.", `kheish projects tasks add ${id} "…"`)}`)}`;
 }
 
-function card(id, one) {
-  return html`<div class="card"><a data-row href="${to`projects/${id}`}?task=${encodeURIComponent(one.task_id)}"><strong>${short(one.title, 80)}</strong></a>
+const keyOf = (one) => one.task_id;
+
+/** Return the tasks of one status: those near the screen; more come as one scrolls. */
+function columnOf(id, column) {
+  const path = `${at`/v1/projects/${id}/tasks`}?status=${column.status}`;
+  const one = joined(path, column, keyOf, { isRenewed: true });
+  const { from, to, above, below } = range(path, one.rows, keyOf);
+  if (to === one.rows.length) olderSoon(one);
+  return html`<section data-window=${path} aria-label=${words(column.status)}><h2>${badge(column.status)} ${count(column.count)}</h2>
+    <div class="gap" .style=${`height: ${above}px`}></div>
+    ${repeat(one.rows.slice(from, to), keyOf, (task_, index) => card(id, task_, from + index))}
+    <div class="gap" .style=${`height: ${below}px`}></div>${failure(one)}</section>`;
+}
+
+function card(id, one, index) {
+  return html`<div class="card" data-at=${index}><a data-row href="${to`projects/${id}`}?task=${encodeURIComponent(one.task_id)}"><strong>${short(one.title, 80)}</strong></a>
     <div class="soft">${one.claim ? html`held by ${visible(one.claim.by)}, attempt ${one.attempt}` : one.assignee ? html`for ${visible(one.assignee)}` : "nobody"}
     ${one.waits_for.length ? html`<br>waits for ${one.waits_for.map((other) => html`<code>${short(other, 20)}</code> `)}` : ""}${one.block_kind ? html`<br>${words(one.block_kind)}` : ""}${one.reason ? html`<br>${short(one.reason, 90)}` : ""}</div></div>`;
 }

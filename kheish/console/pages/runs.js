@@ -37,10 +37,10 @@ function all(query) {
       open: (run) => to`runs/${run.run_id}`,
       columns: [
         ["Run", (run) => html`<strong>${short(asked(run), 70) || run.kind}</strong>`],
-        ["Session", (run) => html`<a href=${to`sessions/${run.session_id}`}>${visible(run.session_id)}</a>`],
+        ["Session", (run) => html`<a href=${to`sessions/${run.session_id}`}>${visible(run.session_id)}</a>`, "long"],
         ["Status", (run) => html`${badge(run.status)}${run.queue_position ? html` <span class="soft">number ${run.queue_position}</span>` : ""}`],
-        ["Why", (run) => (why(run) ? html`<span class="soft">${short(why(run), 90)}</span>` : "")],
-        ["Age", (run) => html`${time(run.submitted_at)}<span class="soft">${run.started_at && run.finished_at ? `, took ${span((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)}` : ""}</span>`],
+        ["Why", (run) => (why(run) ? html`<span class="soft">${short(why(run), 90)}</span>` : ""), "long"],
+        ["Age", (run) => html`${time(run.submitted_at)}${run.started_at && run.finished_at ? html` <time class="soft">took ${span((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)}</time>` : ""}`],
         ["Route", (run) => visible(run.route), "far"],
         ["Cost", (run) => cost(run.usage.cost_usd), "num"],
       ],

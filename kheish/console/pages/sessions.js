@@ -28,7 +28,7 @@ export function view({ query }) {
     <div class="head"><h1>Sessions</h1><div class="buttons">
       <button class="main" ?disabled=${off() || !may("operator")} title=${why() || "Key: n"} data-key="n" @click=${create}>New session</button></div></div>
     <form class="filters" role="search" @submit=${(event) => event.preventDefault()}>
-      <label>Search <input type="search" name="q" .value=${query.q || ""} @change=${choose("q")} placeholder="words of the conversation"></label>
+      <label>Search <input type="search" name="q" .value=${query.q || ""} @change=${choose("q")} size="26" placeholder="words of the conversation"></label>
       <label>Status <select @change=${choose("status")}>${["", "idle", "busy", "ended"].map((one) => html`<option value=${one} ?selected=${(query.status || "") === one}>${one || "all"}</option>`)}</select></label>
     </form>
     ${list({
