@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyte
 
@@ -56,6 +57,12 @@ class Screen:
         """All lines, those that were scrolled out first."""
         out = ["".join(row[at].data for at in range(self._screen.columns)) for row in self._screen.history.top]
         return [line.rstrip() for line in [*out, *self._screen.display]]
+
+    @property
+    def cells(self) -> Iterator[list[Any]]:
+        """The cells of each row that is on the screen, with their colours."""
+        for row in range(self._screen.lines):
+            yield [self._screen.buffer[row][at] for at in range(self._screen.columns)]
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.console import browser, scene
+from tests.console import browser, scene, terminal
 from tests.console.pages import addresses
 from tests.support.daemon import Daemon
 
@@ -47,6 +47,10 @@ def take(daemon: Daemon, folder: Path, docs: Path | None) -> None:
                     if docs is not None and SHOWN.get(name) == (size, scheme):
                         Image.open(io.BytesIO(raw)).save(docs / f"console-{name}.webp", quality=80, method=6)
                 context.close()
+        picture = folder / "terminal-chat.png"
+        terminal.take(launched, picture)
+        if docs is not None:
+            Image.open(picture).save(docs / "terminal-chat.webp", quality=80, method=6)
 
 
 def main() -> int:

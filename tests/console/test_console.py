@@ -11,7 +11,7 @@ import pytest
 from kheish import resources
 from tests.console import browser, scene
 from tests.console.browser import check_accessible, open_page
-from tests.support.daemon import Daemon, until
+from tests.support.daemon import Daemon, bash, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -221,6 +221,19 @@ def test_pages_are_accessible_on_a_phone_in_the_dark(daemon: Daemon, context: Br
     open_page(page, daemon, f"inbox/{id}")
     box = page.locator("[data-key='a']").bounding_box()
     assert box is not None and 500 < box["y"] < 700  # fixed at the bottom, above the bar
+
+
+def test_the_buttons_of_a_command_of_3900_lines_are_on_the_screen_of_a_phone(daemon: Daemon, page: Page) -> None:
+    long = "\n".join(f"echo {number}" for number in range(3900))
+    turns = [bash(long), {"text": "done"}]
+    scene.put(daemon, "/v1/routes/long-command", {"driver": "scripted", "script": {"turns": turns}})
+    waits(daemon, "long-command", "long-command")
+    page.set_viewport_size({"width": 390, "height": 667})
+    open_page(page, daemon, f"inbox/{approval(daemon, 'long-command')['approval_id']}")
+    for key in ("a", "d"):
+        box = page.locator(f"[data-key='{key}']:not([disabled])").bounding_box()
+        assert box is not None and box["y"] > 0 and box["y"] + box["height"] <= 667, key
+    assert "echo 3899" in page.locator("main").inner_text()
 
 
 def test_a_journal_is_read_backwards(daemon: Daemon) -> None:
