@@ -40,6 +40,12 @@ PREFIX = "KHEISH_"
 FILE = "kheish.yaml"
 
 
+def _week(seconds: float) -> float:
+    if seconds < 604800:
+        raise ValueError("must be 7d at least")
+    return seconds
+
+
 def _address(text: str) -> str:
     split_bind(text)
     return text
@@ -207,6 +213,9 @@ class GoalSettings(Settings):
 class Retention(Settings):
     """Retention of data other than history."""
 
+    idempotency: Annotated[Duration, AfterValidator(_week)] = Field(
+        default="7d", validate_default=True, description="Idempotency keys and receipts; 7d at least."
+    )
     debug: Duration = Field(default="7d", validate_default=True, gt=0, description="Debug artifacts.")
 
 

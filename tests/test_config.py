@@ -20,9 +20,9 @@ def test_the_defaults_are_those_of_the_specification() -> None:
 
 
 def test_mistakes_have_their_place() -> None:
-    raw = b"bind: nowhere\nshutdown_grace: 10\nlimits: {turn: 4}\nretention: {debug: 0s}\n"
+    raw = b"bind: nowhere\nshutdown_grace: 10\nlimits: {turn: 4}\nretention: {idempotency: 1d}\n"
     found = [(item.line, item.column, item.code) for item in parse(Config, raw, "kheish.yaml").problems]
-    assert found == [(1, 7, "bad_value"), (2, 17, "bad_value"), (3, 10, "unknown_key"), (4, 20, "bad_value")]
+    assert found == [(1, 7, "bad_value"), (2, 17, "bad_value"), (3, 10, "unknown_key"), (4, 26, "bad_value")]
 
 
 def test_every_setting_has_an_environment_name() -> None:

@@ -248,6 +248,8 @@ from kheish.state.state import State
 class Memos(Reactor):
     """Memos about runs."""
 
+    reacts_to = frozenset((events.RunCompleted,))
+
     def __init__(self, state: State) -> None:
         self._state = state
 

@@ -12,20 +12,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from kheish.authoring import naming
 from kheish.authoring.playbooks import files as playbook_files
-from kheish.authoring.sources import Source, id_of, kind_of
+from kheish.authoring.sources import NOT_YET, Source, id_of, kind_of
+from kheish.config import Config
 from kheish.domain.definitions import KINDS, Definition, InForce, Kind, Observed
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.domain.routes import Route
 from kheish.domain.scripts import Script
 from kheish.store.edits import definitions as reading, problems as words
 from kheish.store.edits.definitions import Parsed
-from kheish.store.edits.problems import Problem
+from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import MapNode
 
 _SCRIPT_FOLDER = "routes"
 _SCRIPT = Kind(name="scripts", singular="script", suffix="", model=Script)
+#: keys that are accepted but have no effect yet
+WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[tuple[str, ...], ...]] = {
+    Config: (("retention", "idempotency"),),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,20 @@ def _parse(path: str, source: Source, last: Parsed[Any] | None) -> Parsed[Any]:
 
 def _fault(path: str, source: Source) -> Problem:
     line, column = source.place or (None, None)
-    return Problem(path, line, column, "error", source.code, f"the file {source.fault}")
+    severity: Severity = "warning" if source.code == NOT_YET else "error"
+    return Problem(path, line, column, severity, source.code, f"the file {source.fault}")
+
+
+def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
+    """Yield a warning for each setting that has no effect in this version."""
+    keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
+    for place in keys:
+        value: Any = parsed.data
+        for key in place:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value not in (None, [], {}):
+            message = f"{'.'.join(place)} is accepted, but has no effect in this version of Kheish"
+            yield parsed.at(place, message, code=NOT_YET, severity="warning", key=True)
 
 
 def targets(parsed: Parsed[Any]) -> Iterator[str]:
@@ -214,7 +234,7 @@ def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition],
         kind = kind_of(path)
         if kind is None or out.errors(path):
             continue
-        out.problems[path] = list(parsed.problems)
+        out.problems[path] = [*parsed.problems, *_without_effect(parsed)]
         if parsed.value is None or parsed.data is None:
             continue
         used, digest = None, parsed.digest

@@ -27,6 +27,8 @@ _NO_DEFINITIONS = frozenset({"readme", "license", "licence", "makefile", "notes"
 _VENDORED = frozenset({"node_modules", "__pycache__"})
 #: folders for users' files; an entry at their place that is no folder is reported
 FOLDERS = frozenset((*KINDS, "inbox", "memory", "pending", "secrets"))
+#: of a setting that is accepted, and has no effect in this version
+NOT_YET = "not_in_this_version"
 _NO_FOLDER = "is not a folder, or is a link to one; make it a folder, because the daemon reads its files"
 _NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
 

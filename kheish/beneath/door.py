@@ -62,7 +62,7 @@ def _ids_of(path: Path) -> frozenset[Id]:
     """
     began = time.time()
     try:
-        status = os.stat(path)  # noqa: PTH116 - for each file that an agent opens
+        status = path.stat()
     except OSError:
         return frozenset()
     own, known = id_of(status), _identified.get(path)

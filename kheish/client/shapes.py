@@ -3612,6 +3612,8 @@ class Resume(TypedDict):
 class Retention(TypedDict):
     """Retention of data other than history."""
 
+    idempotency: NotRequired[str]
+    """Idempotency keys and receipts; 7d at least."""
     debug: NotRequired[str]
     """Debug artifacts."""
 

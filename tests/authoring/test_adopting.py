@@ -133,10 +133,13 @@ async def test_a_start_takes_up_what_was_edited_and_keeps_the_last_commit_of_wha
 
 async def test_the_environment_wins_and_late_settings_warn(tmp_path: Path) -> None:
     async with desk(tmp_path, {"kheish.yaml": ""}, {"KHEISH_MEMORY__RUN_RECORDS": "off"}) as d:
-        await d.edit({"kheish.yaml": "bind: 127.0.0.1:9\nmemory: true\nconcurrency: {runs: 3}\n"})
+        await d.edit(
+            {"kheish.yaml": "retention: {idempotency: 8d}\nbind: 127.0.0.1:9\nmemory: true\nconcurrency: {runs: 3}\n"}
+        )
         config = d.state.definitions.config
         assert (config.memory.run_records, config.concurrency.runs) == ("off", 3)
-        assert d.wrong() == [("kheish.yaml", 1, 7, "takes_effect_at_start")]
+        late = ("kheish.yaml", 2, 7, "takes_effect_at_start")
+        assert d.wrong() == [("kheish.yaml", 1, 13, "not_in_this_version"), late]
         assert {one["severity"] for one in d.problems.list()} == {"warning"}
 
 

@@ -22,6 +22,7 @@ NO_FILES = frozenset(
 )
 #: module and function, with what it reaches: none of it is a path of a workspace that is opened
 ALLOWED = {
+    "runtime/agents/spawning.py": "the real path of a child's folder, and whether it is one; nothing in it is opened",
     "runtime/agents/worktrees.py": "names in the daemon's own folder of worktrees, in which git works as a job",
     "runtime/workers/depot.py": "names in a depot, the daemon's own; git reads the workspace, and writes to none here",
     "runtime/places.py": "which kind of name a folder of a command is, for its verdict; nothing is opened",

@@ -405,7 +405,7 @@ def test_a_kill_during_a_hook_repeats_it_with_the_same_id(daemon: Daemon, go: Go
     mark = tmp_path / "mark"
     code = _SLOW_ONCE.format(mark=mark)
     run = go([bash("echo hello"), {"text": "{{last_result}}"}], wait="0s", slow=python(code, events="PreToolUse"))
-    until(mark.exists, 20)
+    until(lambda: mark.exists() and mark.read_text(), 20)
     daemon.restart()
 
     done = daemon.run(run["run_id"])

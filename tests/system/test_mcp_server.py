@@ -360,7 +360,10 @@ def test_a_run_is_a_task_whose_id_is_its_own(daemon: Daemon) -> None:
     start["arguments"] = {"content": "go", "session": "tasks-3", "route": "asks"}
     other = modern(daemon, "tools/call", start, tasks=True)["result"]["taskId"]
     assert "error" not in modern(daemon, "tasks/cancel", {"taskId": other}, tasks=True)
-    assert modern(daemon, "tasks/get", {"taskId": other}, tasks=True)["result"]["status"] == "cancelled"
+    until(
+        lambda: modern(daemon, "tasks/get", {"taskId": other}, tasks=True)["result"]["status"] == "cancelled",
+        what="the task has stopped",
+    )
 
 
 def test_requests_about_tasks_need_the_extension_and_a_task(daemon: Daemon) -> None:

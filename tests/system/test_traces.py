@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -110,6 +111,8 @@ def test_an_ended_run_is_a_trace_that_is_sent_once(fresh: Callable[..., Daemon],
     run_id = answer.json()["run_id"]
 
     spans = until(lambda: sink.of(run_id))
+    ended = daemon.journal("s")[-1]["n"]
+    until(lambda: json.loads((daemon.root / ".git/kheish/traces.json").read_text())["n"] >= ended, what="it is noted")
     daemon.restart()
     second = daemon.http("POST", "/v1/sessions/s/runs?wait=30s", {"content": "go"}).json()["run_id"]
     until(lambda: sink.of(second))

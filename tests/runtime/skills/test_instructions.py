@@ -109,12 +109,12 @@ def test_a_repository_of_somebody_else_is_none(tmp_path: Path, monkeypatch: pyte
     (tmp_path / ".git").mkdir()
     assert folders._top(inner) == tmp_path
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    stat = Path.lstat
+    stat = os.lstat
 
     class Foreign:
         st_uid = 4712
 
-    monkeypatch.setattr(Path, "lstat", lambda self: Foreign() if self.name == ".git" else stat(self))
+    monkeypatch.setattr(os, "lstat", lambda path: Foreign() if str(path).endswith("/.git") else stat(path))
     assert folders._top(inner) is None
 
 
