@@ -317,3 +317,22 @@ def test_a_followed_run_and_the_inbox_as_a_list(daemon: Daemon, home: str) -> No
     with screen(*base, "runs", "follow", runs_of(daemon, "follows")[0]["run_id"], HOME=home, XDG_STATE_HOME="") as on:
         on.wait("made it")
         on.end()
+
+
+def test_an_earlier_message_is_searched_and_taken(daemon: Daemon, home: str) -> None:
+    with chat(daemon, "search", home) as on:
+        send(on, "a first message")
+        on.wait("completed")
+        on.prompted()
+        on.type("\x12first")
+        on.wait("first message")
+        until(lambda: (on.read(), "search" in on.lines[-1] or "search" in on.text.lower())[1], what="it is searched")
+        on.type(ENTER)
+        until(lambda: (on.read(), on.text.rstrip().endswith("> a first message"))[1], what="it is in the line")
+        on.type(ENTER)
+        until(lambda: len(runs_of(daemon, "search")) == 2, what="it is sent again")
+        on.prompted()
+        on.type("\x12" + CTRL_C)
+        on.prompted()
+        on.type(CTRL_D)
+        on.end()

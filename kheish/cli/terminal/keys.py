@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import click
 from prompt_toolkit.application import get_app
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
@@ -47,8 +47,8 @@ def of_line(end: End, is_busy: Callable[[], bool]) -> KeyBindings:
     """Return the keys of a line: Enter submits it, Alt-Enter or a backslash before Enter starts another line."""
     bindings = KeyBindings()
 
-    @bindings.add("enter")
-    @bindings.add("c-j")  # a line break that a program writes
+    @bindings.add("enter", filter=~is_searching)
+    @bindings.add("c-j", filter=~is_searching)  # a line break that a program writes
     def _enter(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if _has_more(event):  # a paste that the terminal did not mark
@@ -68,7 +68,7 @@ def of_line(end: End, is_busy: Callable[[], bool]) -> KeyBindings:
     def _escape(event: KeyPressEvent) -> None:
         end(Act.INTERRUPT)
 
-    @bindings.add("c-c")
+    @bindings.add("c-c", filter=~is_searching)
     @bindings.add("<sigint>")
     def _break(event: KeyPressEvent) -> None:
         if event.current_buffer.text and not is_busy():
@@ -76,7 +76,7 @@ def of_line(end: End, is_busy: Callable[[], bool]) -> KeyBindings:
         else:
             end(Act.BREAK)
 
-    @bindings.add("c-d", filter=Condition(_is_empty))
+    @bindings.add("c-d", filter=Condition(_is_empty) & ~is_searching)
     def _leave(event: KeyPressEvent) -> None:
         end(Act.LEAVE)
 
