@@ -19,8 +19,8 @@ from kheish.errors import NotBeneath, NotThere
 #: device and inode: the identity of a file or folder, whatever its name and wherever it is mounted
 Id = tuple[int, int]
 _MOST = 2000  # files of a hidden folder that are identified by inode
-#: seconds; a folder that changed this shortly before it was read may change again without another time
-_SETTLED = 0.1
+#: seconds; a folder that changed this shortly before it was read may change again without another time (FAT has 2 s)
+_SETTLED = 3.0
 _KNOWN = 256  # hidden paths whose identities are kept
 #: entries that the root of a daemon's state has together: one of the alternatives of each. The daemon's own root is
 #: known by device and inode (`Hidden`), whatever is in it.
@@ -69,14 +69,18 @@ def _ids_of(path: Path) -> frozenset[Id]:
     times = own, status.st_mtime_ns, status.st_ctime_ns
     if known is not None and known.times == times:
         return known.ids
-    found = {own}
+    found, is_whole = {own}, True
     if stat.S_ISDIR(status.st_mode):
-        with suppress(OSError), os.scandir(path) as entries:
-            for entry in islice(entries, _MOST):
-                if entry.is_file(follow_symlinks=False):
-                    found.add(id_of(entry.stat(follow_symlinks=False)))
+        try:
+            with os.scandir(path) as entries:
+                for entry in islice(entries, _MOST):
+                    with suppress(FileNotFoundError):  # it has gone meanwhile
+                        if entry.is_file(follow_symlinks=False):
+                            found.add(id_of(entry.stat(follow_symlinks=False)))
+        except OSError:  # for lack of descriptors, say
+            is_whole = False
     ids = frozenset(found)
-    if max(times[1:]) / 1e9 < began - _SETTLED:
+    if is_whole and max(times[1:]) / 1e9 < began - _SETTLED:
         if len(_identified) >= _KNOWN:
             _identified.clear()
         _identified[path] = _Identified(times, ids)

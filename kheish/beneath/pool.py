@@ -53,7 +53,9 @@ class _Job:
     def _settle(self, result: Any, failure: BaseException | None) -> None:
         if self.answer.done():
             return
-        if failure is not None:
+        if isinstance(failure, StopIteration):  # which no future can have
+            self.answer.set_exception(RuntimeError("the work raised StopIteration"))
+        elif failure is not None:
             self.answer.set_exception(failure)
         else:
             self.answer.set_result(result)
@@ -88,10 +90,12 @@ class Pool:
         job = _Job(key, work, loop, loop.create_future())
         self._enter(job)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
                 result: Found = await job.answer
                 return result
         except TimeoutError:
+            if not limit.expired():  # ETIMEDOUT, of the work itself
+                raise
             raise WorkspaceSlow(
                 f"The workspace {key} did not answer within {seconds:g} s: a folder there is too large, or its disk "
                 "hangs."
@@ -119,9 +123,10 @@ class Pool:
         self._free -= 1
         self._ready.put(job)
         if self._free < 0 and self._threads < self._most:
-            self._threads += 1
-            self._free += 1
-            threading.Thread(target=self._serve, name="beneath", daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # the system gives no thread: one that is there takes the job
+                threading.Thread(target=self._serve, name="beneath", daemon=True).start()
+                self._threads += 1
+                self._free += 1
 
     def _leave(self, key: str) -> None:
         """Note that a thread has no job any more, and start the next one of its workspace."""
@@ -142,7 +147,9 @@ class Pool:
             self._current.job = job
             job.do()
             self._current.job = None
-            self._leave(job.key)
+            key = job.key
+            del job  # and its result, which may be large
+            self._leave(key)
 
     def _next(self) -> _Job | None:
         """Return the next job; None ends the thread."""

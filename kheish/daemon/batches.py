@@ -85,11 +85,12 @@ class Batches:
         await self._scribe.respawn()
         self._is_gone = False
         before = await self._scribe.request("start")
+        for tomb in map(session_end.tombstone, self._deleted):  # the log has brought their entries back
+            await self._scribe.request("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
+        # Batches came during these steps: what the index has from now on is taken in one step with its number.
         state = self._state
         durable = state.durable_n
         rows = [row(change) for change in state.unjournaled.values() if change.n <= durable]
-        for tomb in map(session_end.tombstone, self._deleted):  # the log has brought their entries back
-            await self._scribe.request("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
         await self._scribe.request("things", things=rows, n=durable)
         state.made_journaled(durable)
         self._next_cut.ask_for_commit()

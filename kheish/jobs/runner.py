@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import os
 import shutil
@@ -32,6 +33,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
 _LOOK_EVERY, _LOOK_ANYWAY = 1.0, 60.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _RUNNER = "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import child; child.main(sys.argv[2])"
+
+
+log = logging.getLogger(__name__)
 
 
 class Jobs:
@@ -228,8 +232,12 @@ def tidy(root: Path) -> None:
     """
     for path in root.glob("*"):
         is_unfinished = path.name.startswith((".new-", ".removed-"))
-        if is_unfinished or (path.is_dir() and not (path / folder.SPEC).exists()):
-            shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink() and (is_unfinished or not (path / folder.SPEC).exists()):
+            shutil.rmtree(path, onerror=_note)
+
+
+def _note(_: object, path: str, error: tuple[object, BaseException, object]) -> None:
+    log.warning("%s cannot be removed: %s", path, error[1])
 
 
 def _create(path: Path, spec: JobSpec) -> None:

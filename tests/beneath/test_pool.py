@@ -80,3 +80,37 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (0, "given up\n"), done.stderr
+
+
+async def test_a_thread_that_the_system_refuses_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pond = Pool(threads=2, per_workspace=1)
+    real, refusals = threading.Thread.start, [1]
+
+    def start(self: threading.Thread) -> None:
+        if refusals:
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        real(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(WorkspaceSlow):
+        await pond.run("a", 0.05, lambda: 1)
+    waits = threading.Event()
+    hung = asyncio.create_task(pond.run("b", 20, waits.wait))
+    try:
+        assert await pond.run("c", 10, lambda: 3) == 3
+    finally:
+        waits.set()
+    assert await hung
+
+
+async def test_errors_that_look_like_the_pools_own_are_the_works() -> None:
+    pond = Pool(threads=1)
+
+    def timed_out() -> None:
+        raise TimeoutError("the disk")
+
+    with pytest.raises(TimeoutError, match="the disk"):
+        await pond.run("w", 5, timed_out)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await pond.run("w", 5, lambda: next(iter(())))

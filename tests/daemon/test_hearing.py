@@ -63,3 +63,10 @@ def test_each_reactor_gets_its_entries_of_a_batch_in_order() -> None:
     hearing([recorded(9, kinds[2])])
     assert one.batches == [[0, 1]]
     assert all_of_them.batches == [[0, 1, 2], [9]]
+
+
+def test_a_class_is_heard_with_the_one_that_it_extends() -> None:
+    one = Listening(events.SessionCreated)
+    forked = object.__new__(events.SessionForked)
+    Hearing([one], Guard(pytest.fail))([recorded(1, forked)])
+    assert one.batches == [[1]]

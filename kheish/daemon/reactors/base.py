@@ -63,7 +63,7 @@ class Hearing:
         places = self._by_class.get(cls)
         if places is None:
             everyone = enumerate(self._reactors)
-            places = tuple(at for at, (one, _) in everyone if one.reacts_to is None or cls in one.reacts_to)
+            places = tuple(at for at, (one, _) in everyone if one.reacts_to is None or one.reacts_to & {*cls.__mro__})
             self._by_class[cls] = places
         return places
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from kheish.store.edits.yaml12 import Keys
 
 #: objects of a file whose checks run once more
 _OBJECTS = 20
+#: CPython 3.11 fails where several threads parse the annotations of new models at once
+_MAKING = threading.Lock()
 
 
 def causes(model: type[BaseModel], data: Mapping[str, Any], wrong: Sequence[Keys]) -> list[tuple[Keys, Exception]]:
@@ -68,7 +71,8 @@ def _checked(model: type[BaseModel], data: Mapping[str, Any], wrong: set[str | i
     """Return the errors of the model's own checks, with any value for its invalid fields."""
     names = {field.alias or name: name for name, field in model.model_fields.items()}
     loose: Any = {names[key]: (Any, None) for key in names.keys() & wrong}
-    lenient = create_model(model.__name__, __base__=model, **loose)
+    with _MAKING:
+        lenient = create_model(model.__name__, __base__=model, **loose)
     known = {names.get(key, key): value for key, value in data.items() if key in names or key not in wrong}
     given = {str(known.get(name)) for name in loose}
     for _ in range(2):
