@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,9 +74,20 @@ def test_a_bearer_token_comes_from_a_slot(daemon: Daemon) -> None:
         put(daemon, "bearer", file)
         assert echo(daemon, "bearer") == "web: hi"
         assert web.headers[-1]["X-Extra"] == "extra-header-value"
+        before = len(web.headers)
         put(daemon, "bare", {"url": f"{web.url}/mcp"})
         found = daemon.client.mcp.connect_server("bare")
         assert found["state"] == "failing" and "401" in found["last_error"]
+        assert web.headers[before:] and not any(
+            "Authorization" in one or "X-Extra" in one for one in web.headers[before:]
+        )
+    daemon.quiet()
+    objects = subprocess.run(
+        ["git", "-C", daemon.root, "cat-file", "--batch-all-objects", "--batch"], capture_output=True, check=True
+    ).stdout
+    kept = [path.read_bytes() for path in daemon.root.rglob("*") if path.is_file()]
+    for secret in (b"bearer-token-of-the-web", b"extra-header-value"):
+        assert not any(secret in one for one in (objects, daemon.stderr().encode(), *kept)), secret
 
 
 def test_large_answers_and_the_old_transport_are_refused(daemon: Daemon) -> None:
