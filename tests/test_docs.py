@@ -18,7 +18,9 @@ from typing import IO
 import pytest
 
 from kheish.client import Kheish
+from kheish.domain.definitions import KINDS
 from kheish.jobs import probing
+from kheish.store.edits.definitions import parse
 from tests.support import forking
 from tests.support.daemon import until
 from tests.support.programs import Call, Programs, kheish
@@ -53,6 +55,23 @@ def test_the_changelog_names_nothing_twice() -> None:
     """A merge of two branches with the same entry keeps both."""
     entries = re.findall(r"^- .*(?:\n  .*)*", (TOP / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert len(entries) > 100 and [one for one in entries if entries.count(one) > 1] == []
+
+
+def files() -> list[tuple[str, str, str]]:
+    """The files of Definitions that the pages show, by the comment that they begin with: page, path, content."""
+    found = []
+    for page in PAGES:
+        for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            named = re.match(r"# ([a-z]+/[a-z0-9.-]+\.yaml)\b", text)
+            if named and named[1].partition("/")[0] in KINDS:
+                found.append((page.name, named[1], text))
+    return found
+
+
+@pytest.mark.parametrize(("page", "path", "text"), files(), ids=lambda one: one[:40] if "/" in one[:40] else None)
+def test_the_files_that_a_page_shows_are_valid(page: str, path: str, text: str) -> None:
+    model = KINDS[path.partition("/")[0]].model
+    assert [str(one) for one in parse(model, text.encode(), path).problems] == [], page
 
 
 class Reader:

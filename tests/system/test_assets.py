@@ -339,6 +339,23 @@ def test_documents_have_their_text_with_the_extra_and_a_reason_without(daemon: D
         assert f"{kind}berry" in daemon.client.assets.text(asset["asset_id"]), asset
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "page.html",
+            b"<html><title>x</title><body><p>the word pageberry</p><script>no()</script></body>",
+        ),
+        ("letter.eml", b"From: a@example.org\r\nTo: b@example.org\r\nSubject: Hi\r\n\r\nthe word letterberry\r\n"),
+    ],
+)
+def test_pages_and_letters_have_their_text(daemon: Daemon, name: str, content: bytes) -> None:
+    asset = add(daemon, name, content)
+    until(lambda: daemon.client.assets.get(asset["asset_id"])["status"] == "ready", what="it is converted")
+    text = daemon.client.assets.text(asset["asset_id"])
+    assert f"the word {name.partition('.')[0]}berry" in text and "no()" not in text
+
+
 def wav(seconds: float = 0.1) -> bytes:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:

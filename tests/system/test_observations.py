@@ -388,6 +388,22 @@ def test_a_flow_gets_observations_in_its_first_phase(daemon: Daemon) -> None:
     assert {use["flow_id"] for use in uses} == {found["flow_id"]}
 
 
+def test_a_schedule_starts_a_flow_with_observations_of_a_source_that_forgets(daemon: Daemon) -> None:
+    source(daemon, "nightly", purge="forget")
+    send(daemon, "nightly", "a marmalade owl")
+    phase = {"id": "look", "instructions": "Look."}
+    plan = {"title": "Report", "objective": "Look", "runtime": {"route": "echo"}, "phases": [phase]}
+    release(daemon, "nightly-report", plan)
+    start = {"select": {"source": "nightly", "since": "1h"}, "to": {"flow": {"playbook": "nightly-report"}}}
+    put = daemon.http("PUT", "/v1/schedules/nightly", {"every": "1h", "start": {"observations": start}})
+    assert put.status_code == 201, put.text
+    fire = daemon.client.schedules.trigger("nightly")
+    flow = daemon.client.flows.get(fire["flow_id"], wait="30s")
+    assert flow["status"] == "succeeded", flow
+    [phase] = flow["phases"]
+    assert "a marmalade owl" in (daemon.client.runs.get(phase["run_ids"][0]).output or "")
+
+
 def test_files_in_the_inbox_become_observations_once(daemon: Daemon) -> None:
     source(daemon, "dropped", kinds=["text", "json", "image"])
     folder = daemon.root / "inbox/observations/dropped"
