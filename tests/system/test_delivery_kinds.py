@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,16 @@ def test_telegram_gets_escaped_html_in_the_topic(daemon: Daemon, site: Receiver)
         "chat_id": -100, "message_thread_id": 7, "parse_mode": "HTML",
         "text": "<b>Done</b>\n\n<b>All</b> of <code>it</code> is &lt; done &gt;",
     }  # fmt: skip
+
+
+def test_a_long_text_is_sent_to_telegram_in_parts(daemon: Daemon, site: Receiver) -> None:
+    site.got.clear()
+    site.answer = sent
+    put(daemon, "telegram", kind="telegram", token="bot", chat=-100, api_base=site.url)
+    delivery = deliver(daemon, "telegram-long", {"output": "telegram"}, route="long")
+    texts = [got.json["text"] for got in site.got]
+    assert delivery["parts"] == delivery["parts_done"] == len(texts) > 1 and max(map(len, texts)) <= 4096
+    assert re.sub(r"</?b>|\s", "", "".join(texts)) == re.sub(r"##|\s", "", LONG)
 
 
 def test_a_text_that_telegram_cannot_parse_is_sent_once_more_as_plain_text(daemon: Daemon, site: Receiver) -> None:
