@@ -44,6 +44,7 @@ ALLOWED = {
     "runtime/workers/copies.py": "the note and the packs in a depot",
     "runtime/workers/cluster/gateway.py": "the record of an actor in the state root, and its own standard output",
     "runtime/workers/mounting.py": "copies of skills, which are the daemon's own, and an archive of one",
+    "runtime/workers/far/parts.py": "packs and archives that arrive, in the worker's own folder",
     "runtime/workers/far/skills.py": "the worker's own copies of skills, and archives that arrive",
     "runtime/workers/far/about.py": "the worker's own folder",
     "runtime/workers/far/workspaces.py": "packs and holders in a depot, and whether the worker has the folder",

@@ -15,6 +15,7 @@ from kheish import ids
 from kheish.beneath import Door
 from kheish.errors import Invalid
 from kheish.runtime.skills.copies import BYTES, Copies
+from kheish.runtime.workers.far import parts
 from kheish.store.files import remove_tree
 
 #: the folder of a daemon's skills on a worker
@@ -45,21 +46,14 @@ def act(root: Path, home: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
     arriving.mkdir(0o700, parents=True, exist_ok=True)
     archive = arriving / f"{digest}.tar"
     if args["step"] == "put":
-        _put(archive, int(args["offset"]), b64decode(str(args["bytes"]), validate=True))
+        data = b64decode(str(args["bytes"]), validate=True)
+        too_large = f"The skill is too large: more than {_MOST} bytes."
+        parts.put(archive, int(args["offset"]), data, most=_MOST, too_large=too_large)
         return {}
     if args["step"] == "made":
         _unpack(store, archive, digest)
         return {}
     raise Invalid(f"There is no step {args['step']!r}.")
-
-
-def _put(archive: Path, offset: int, data: bytes) -> None:
-    if offset + len(data) > _MOST:
-        raise Invalid(f"The skill is too large: more than {_MOST} bytes.")
-    with archive.open("r+b" if offset else "wb") as file:
-        file.seek(offset)
-        file.truncate()
-        file.write(data)
 
 
 def _unpack(store: Copies, archive: Path, digest: str) -> None:

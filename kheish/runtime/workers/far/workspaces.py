@@ -18,6 +18,7 @@ import orjson
 from kheish import ids
 from kheish.errors import Conflict, Invalid, NotFound
 from kheish.runtime.workers.depot import MOST_PACK, Depot
+from kheish.runtime.workers.far import parts
 from kheish.store.files import remove_tree
 
 _PART = 4 * 1024 * 1024
@@ -50,13 +51,8 @@ class Copy:
 
     def put(self, name: str, offset: int, data: bytes) -> Mapping[str, Any]:
         """Store a part of a pack that arrives."""
-        path = self._file("incoming", name)
-        if offset + len(data) > MOST_PACK:
-            raise Invalid(f"The workspace is too large: more than {MOST_PACK} bytes are new in it.")
-        with path.open("r+b" if offset else "wb") as file:
-            file.seek(offset)
-            file.truncate()
-            file.write(data)
+        too_large = f"The workspace is too large: more than {MOST_PACK} bytes are new in it."
+        parts.put(self._file("incoming", name), offset, data, most=MOST_PACK, too_large=too_large)
         return {}
 
     def place(self, commit: str, pack: str | None, run: str, ended: list[str]) -> Mapping[str, Any]:
